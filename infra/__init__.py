@@ -1,0 +1,1 @@
+"""What runs on a laptop or in CI: projects, plans, deployments and the local cloud."""

@@ -1,0 +1,1 @@
+"""What training, inference and deployment must agree on. Importing it loads numpy and nothing heavier."""
