@@ -1,0 +1,56 @@
+# Each target is one line of Python; what it does stands in `python -m infra <command> --help`.
+SHELL  := /bin/sh
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell command -v $(name) >/dev/null 2>&1 && $(name) -c 'import ensurepip,sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $(name))))
+PROJECT ?= examples/flights
+TARGET  ?= local
+PY  := .venv/bin/python
+KIT := $(PY) -m infra
+ON  := --project $(PROJECT) --target $(TARGET)
+export PROJECT TARGET
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help deploy plan status logs invoke destroy init test lint clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
+	@printf '\n  PROJECT=%s  TARGET=%s (local or aws)\n' '$(PROJECT)' '$(TARGET)'
+
+deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: everything that is not there yet
+	@$(KIT) deploy $(ON)
+
+plan: .venv/deploy.stamp  ## what `make deploy` would change, without changing it
+	@$(KIT) plan $(ON)
+
+status: .venv/deploy.stamp  ## endpoint, model, last training job and scores on one screen
+	@$(KIT) status $(ON)
+
+logs: .venv/deploy.stamp  ## the last log lines of the training job and the endpoint
+	@$(KIT) logs $(ON)
+
+invoke: .venv/deploy.stamp  ## one prediction; DATA='{"column": value, …}' or DATA=rows.json
+	@$(KIT) invoke $(ON) $(if $(DATA),--data '$(DATA)')
+
+destroy: .venv/deploy.stamp  ## delete what deploy created, and nothing else; YES=1 asks no question
+	@$(KIT) destroy $(ON) $(if $(YES),--yes)
+
+init: .venv/deploy.stamp  ## a project.toml for your table: DATA=table.csv LABEL=column
+	@$(KIT) init --data '$(DATA)' --label '$(LABEL)'
+
+test: .venv/dev.stamp  ## style, types, import rules and the whole suite
+	@$(PY) -m tests
+
+lint: .venv/dev.stamp  ## style, types and import rules only
+	@$(PY) -m tests --lint
+
+bench-%: .venv/dev.stamp  ## print a figure a line; exit 1 when a must is missed
+	@$(PY) -m benchmarks.$(subst -,_,$*)
+
+clean:  ## stop the local cloud and remove environments and local state
+	@test ! -x $(PY) || $(PY) -m infra.local stop
+	@rm -rf .venv .venv-numpy1 .local build
+
+.venv/deploy.stamp: requirements/bootstrap.txt requirements/deploy.txt
+	@'$(PYTHON)' requirements/install.py .venv requirements/deploy.txt
+
+.venv/dev.stamp: requirements/bootstrap.txt requirements/dev.txt
+	@'$(PYTHON)' requirements/install.py .venv requirements/dev.txt
