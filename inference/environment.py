@@ -1,0 +1,76 @@
+"""What the container's environment says, read once, here and nowhere else in `inference`.
+
+Names and defaults are those of SageMaker hosting, where it has them: the model lies in
+``/opt/ml/model`` and the server answers on ``SAGEMAKER_BIND_TO_PORT``, 8080 unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import KitError
+
+USAGE = """\
+  SM_MODEL_DIR            directory of the model bundle (default: /opt/ml/model)
+  SERVER_ADDRESS          IP address to listen on (default: 0.0.0.0)
+  SAGEMAKER_BIND_TO_PORT  TCP port to listen on (default: 8080)
+  MODEL_SERVER_WORKERS    number of worker processes (default: one per CPU)
+"""
+"""One line per variable, for ``--help``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one server runs.
+
+    Args:
+        model_dir: directory of the bundle.
+        address: IP address to listen on.
+        port: TCP port to listen on.
+        workers: number of processes that answer.
+    """
+
+    model_dir: Path
+    address: str
+    port: int
+    workers: int
+
+
+def read(environment: Mapping[str, str] | None = None) -> Settings:
+    """The settings in `environment`, by default this process's own.
+
+    An empty variable counts as one that is not set.
+
+    Raises:
+        KitError: naming the variable and what it may be.
+    """
+    given = os.environ if environment is None else environment
+
+    def value(name: str, default: str) -> str:
+        return given.get(name, "").strip() or default
+
+    def whole(name: str, default: int, low: int, high: int) -> int:
+        text = value(name, str(default))
+        if text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high:
+            return int(text)
+        raise KitError(
+            f"{text!r} is not a whole number between {low} and {high}",
+            where=name,
+            cure="Correct the variable, or leave it out to get the default",
+        )
+
+    return Settings(
+        model_dir=Path(value("SM_MODEL_DIR", "/opt/ml/model")),
+        address=value("SERVER_ADDRESS", "0.0.0.0"),  # noqa: S104 a container is asked from outside
+        port=whole("SAGEMAKER_BIND_TO_PORT", 8080, 1, 65_535),
+        workers=whole("MODEL_SERVER_WORKERS", _cpus(), 1, 256),
+    )
+
+
+def _cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,139 @@
+"""The core of serving: bytes → columns → matrices → scores → bytes, and the toolkit's four functions.
+
+`Model` is a bundle that has proved itself: digests checked and golden rows replayed before it
+answers anything. `model_fn`, `input_fn`, `predict_fn` and `output_fn` have the signatures of
+SageMaker's inference toolkit; the server in this package calls the very same four.
+
+HTTP is not known here: a client's mistake is an `InputError`, anything else our own fault.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from inference import codecs
+from shared import bundle as bundles
+from shared import predictions, sources
+from shared.errors import BundleError
+from shared.predictions import Predictions
+from shared.transforms import Encoded
+
+CHUNK_ROWS = 4096
+"""Rows scored at once: enough to be fast, few enough to bound the memory of a large request."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Predictions and the version of the model that made them."""
+
+    predictions: Predictions
+    version: str
+
+
+class Model:
+    """A verified bundle and its ONNX Runtime session.
+
+    The session has one thread: parallel requests are the business of parallel workers, and a second
+    thread costs a single row more than it saves.
+
+    Args:
+        bundle: a loaded bundle.
+
+    Raises:
+        BundleError: when ONNX Runtime refuses the network, or the golden rows do not come out as
+            training computed them.
+    """
+
+    def __init__(self, bundle: bundles.Bundle) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        path = bundle.path / "model.onnx"
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors share no other base class
+            raise BundleError(
+                f"ONNX Runtime cannot load the network: {_first_line(error)}",
+                where=str(path),
+                cure="Train the model again",
+            ) from error
+        self._bundle = bundle
+        self._inputs = {given.name for given in self._session.get_inputs()}
+        self._names = frozenset(
+            column.name for column in (*bundle.schema.columns, *bundle.schema.source_columns)
+        )
+        self.version = bundle.manifest.digest[:12]
+        bundle.verify(self.run)
+
+    def run(self, encoded: Encoded) -> npt.NDArray[np.float32]:
+        """The network's outputs, float32 [n, outputs], for matrices of n rows."""
+        feed = {
+            name: matrix
+            for name, matrix in (("numeric", encoded.numeric), ("codes", encoded.codes))
+            if name in self._inputs
+        }
+        outputs: npt.NDArray[np.float32] = self._session.run(["output"], feed)[0]
+        return outputs
+
+    def answer(self, request: codecs.Request) -> Answer:
+        """Validate, look up, encode and score every row of `request`.
+
+        Raises:
+            InputError: naming row and column.
+        """
+        schema = self._bundle.schema
+        if isinstance(request, codecs.Records):
+            columns = schema.from_records(request.rows)
+        else:
+            columns = schema.from_cells(*request.split(self._names))
+        rows = len(next(iter(columns.values())))
+        chunks = [
+            self._score({name: cells[start : start + CHUNK_ROWS] for name, cells in columns.items()})
+            for start in range(0, rows, CHUNK_ROWS)
+        ]
+        outputs = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
+        return Answer(
+            predictions.decode(outputs, schema.target, self._bundle.target_transform), self.version
+        )
+
+    def _score(self, columns: Columns) -> npt.NDArray[np.float32]:
+        bundle = self._bundle
+        return self.run(bundle.transforms.encode(sources.enrich(columns, bundle.sources)))
+
+
+def model_fn(model_dir: str | Path) -> Model:
+    """The model in `model_dir`, proved.
+
+    Raises:
+        BundleError: when a file is missing or altered, or the model answers otherwise than it did
+            in training.
+    """
+    return Model(bundles.load(Path(model_dir)))
+
+
+def input_fn(body: bytes | str, content_type: str | None) -> codecs.Request:
+    """The rows in `body`; the toolkit hands text types over as str."""
+    return codecs.decode(body.encode() if isinstance(body, str) else body, content_type)
+
+
+def predict_fn(request: codecs.Request, model: Model) -> Answer:
+    """One prediction per row of `request`."""
+    return model.answer(request)
+
+
+def output_fn(answer: Answer, accept: str | None) -> tuple[bytes, str]:
+    """The body of the answer and its content type, which `accept` has a say in."""
+    content_type = codecs.answer_type(accept)
+    return codecs.encode(answer.predictions, answer.version, content_type), content_type
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

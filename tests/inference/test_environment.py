@@ -1,0 +1,45 @@
+"""What the container's environment may say, and what is answered when it says nonsense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inference import environment
+from shared.errors import KitError
+
+
+def test_an_empty_environment_gives_the_names_and_places_of_sagemaker_hosting() -> None:
+    settings = environment.read({})
+    assert settings.model_dir == Path("/opt/ml/model")
+    assert (settings.address, settings.port) == ("0.0.0.0", 8080)
+    assert settings.workers >= 1
+
+
+def test_variables_that_are_set_win() -> None:
+    settings = environment.read(
+        {
+            "SM_MODEL_DIR": "/elsewhere",
+            "SERVER_ADDRESS": "127.0.0.1",
+            "SAGEMAKER_BIND_TO_PORT": "9000",
+            "MODEL_SERVER_WORKERS": "3",
+        }
+    )
+    assert settings == environment.Settings(Path("/elsewhere"), "127.0.0.1", 9000, 3)
+
+
+def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
+    assert environment.read({"SAGEMAKER_BIND_TO_PORT": " "}).port == 8080
+
+
+@pytest.mark.parametrize("text", ["http", "0", "70000", "-1", "8080.0", "٣", "9" * 5000])
+def test_a_port_that_is_none_is_refused_by_the_name_of_its_variable(text: str) -> None:
+    with pytest.raises(KitError) as refused:
+        environment.read({"SAGEMAKER_BIND_TO_PORT": text})
+    assert refused.value.where == "SAGEMAKER_BIND_TO_PORT"
+
+
+def test_no_workers_at_all_are_refused() -> None:
+    with pytest.raises(KitError, match="between 1 and 256"):
+        environment.read({"MODEL_SERVER_WORKERS": "0"})

@@ -1,0 +1,351 @@
+"""The real server, as a container starts it, asked over HTTP on 127.0.0.1."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import BundleError
+from tests.support import bundles, serving
+from tests.support.serving import Reply, Server
+
+TOO_LARGE = 7_000_000
+ROW = bundles.ROW
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundles.build(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def server(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving.serve(bundle, tmp_path_factory.mktemp("log") / "stderr") as running:
+        yield running
+
+
+def error(reply: Reply) -> dict[str, Any]:
+    found = reply.json()["error"]
+    assert set(found) == {"code", "message", "row", "column", "request_id"}
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-amzn-requestid"] == found["request_id"]
+    return dict(found)
+
+
+def answers_well(server: Server) -> bool:
+    return server.invoke({"instances": [ROW]}).status == 200
+
+
+def test_ping_is_200_when_the_model_is_ready(server: Server) -> None:
+    assert server.request("GET", "/ping").status == 200
+
+
+def test_json_rows_get_one_prediction_each_and_the_version_of_the_model(server: Server) -> None:
+    reply = server.invoke({"instances": [ROW, ROW]})
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    body = reply.json()
+    assert len(body["predictions"]) == 2
+    assert set(body["predictions"][0]) == {"label", "score"}
+    assert len(body["model_version"]) == 12
+
+
+def test_csv_rows_get_one_line_each_when_csv_is_accepted(server: Server) -> None:
+    names = ",".join(ROW)
+    cells = ",".join("" if value is None else str(value) for value in ROW.values())
+    with_header = server.invoke(f"{names}\n{cells}\n{cells}\n", "text/csv", Accept="text/csv")
+    without = server.invoke(f"{cells}\n{cells}\n", "text/csv; charset=utf-8", Accept="text/csv")
+    assert (with_header.status, with_header.headers["content-type"]) == (200, "text/csv")
+    assert with_header.body == without.body
+    assert len(with_header.body.splitlines()) == 2
+
+
+def test_json_and_csv_of_the_same_row_get_the_same_score(server: Server) -> None:
+    line = server.invoke(ROW, Accept="text/csv").body.decode().strip()
+    assert float(line.split(",")[1]) == server.invoke(ROW).json()["predictions"][0]["score"]
+
+
+def test_one_row_alone_is_scored_as_in_a_batch(server: Server) -> None:
+    rows = bundles.rows(50)
+    batch = server.invoke({"instances": rows}).json()["predictions"]
+    alone = [server.invoke(row).json()["predictions"][0] for row in rows]
+    assert [one["label"] for one in alone] == [one["label"] for one in batch]
+    assert [one["score"] for one in alone] == pytest.approx([one["score"] for one in batch])
+
+
+MALFORMED = {
+    "not JSON": (b"{'age': 1}", "invalid_json", None, None),
+    "NaN": (json.dumps({**ROW, "distance": float("nan")}).encode(), "invalid_json", None, None),
+    "empty": (b"", "empty_body", None, None),
+    "no rows": (b'{"instances": []}', "no_rows", None, None),
+    "wrong type": (json.dumps([ROW, {**ROW, "distance": "far"}]), "wrong_type", 1, "distance"),
+    "unknown column": (json.dumps([{**ROW, "distanse": 1}]), "unknown_column", 0, "distanse"),
+    "missing column": (
+        json.dumps([{name: ROW[name] for name in ROW if name != "distance"}]),
+        "missing_column",
+        0,
+        "distance",
+    ),
+    "too large for a number": (json.dumps({**ROW, "distance": 10**400}), None, None, None),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_request_is_a_400_and_the_next_good_one_succeeds(
+    server: Server, name: str
+) -> None:
+    body, code, row, column = MALFORMED[name]
+    reply = server.invoke(body)
+    assert reply.status == 400
+    found = error(reply)
+    if code is not None:
+        assert (found["code"], found["row"], found["column"]) == (code, row, column)
+    assert answers_well(server)
+
+
+def test_an_unparsable_csv_cell_is_a_400_with_its_row_and_column(server: Server) -> None:
+    names = ",".join(ROW)
+    good = ["" if value is None else str(value) for value in ROW.values()]
+    bad = [("far" if name == "distance" else cell) for name, cell in zip(ROW, good, strict=True)]
+    reply = server.invoke("\n".join([names, ",".join(good), ",".join(bad)]), "text/csv")
+    assert reply.status == 400
+    assert (error(reply)["row"], error(reply)["column"]) == (1, "distance")
+
+
+def test_seven_megabytes_are_a_413_and_the_connection_goes_on(server: Server) -> None:
+    connection = server.connect()
+    reply = server.request("POST", "/invocations", b"x" * TOO_LARGE, over=connection)
+    assert (reply.status, error(reply)["code"]) == (413, "too_large")
+    assert server.request("POST", "/invocations", json.dumps(ROW), over=connection).status == 200
+    connection.close()
+
+
+def test_seven_megabytes_of_unannounced_length_are_a_413_too(server: Server) -> None:
+    connection = server.connect()
+    parts = (b"x" * 10_000 for _ in range(TOO_LARGE // 10_000))
+    reply = server.request("POST", "/invocations", parts, over=connection)
+    assert (reply.status, error(reply)["code"]) == (413, "too_large")
+    assert server.request("POST", "/invocations", json.dumps(ROW), over=connection).status == 200
+    connection.close()
+
+
+def test_a_client_that_asks_before_sending_too_much_is_refused_at_once(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+            b"Content-Length: 7000000\r\n\r\n"
+        )
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 ")
+    assert answers_well(server)
+
+
+def test_a_body_of_unannounced_length_is_read(server: Server) -> None:
+    parts = iter([b'{"instances": [', json.dumps(ROW).encode(), b"]}"])
+    assert server.request("POST", "/invocations", parts).status == 200
+
+
+def test_a_client_that_leaves_half_way_harms_nobody(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        client.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"
+        )
+    assert answers_well(server)
+
+
+def test_another_content_type_is_a_415(server: Server) -> None:
+    reply = server.invoke(b"x", "application/x-npy")
+    assert (reply.status, error(reply)["code"]) == (415, "unsupported_media_type")
+
+
+def test_an_answer_that_nobody_accepts_is_a_406(server: Server) -> None:
+    reply = server.invoke(ROW, Accept="image/png")
+    assert (reply.status, error(reply)["code"]) == (406, "not_acceptable")
+
+
+def test_an_unknown_path_is_a_404(server: Server) -> None:
+    assert error(server.request("GET", "/models"))["code"] == "not_found"
+    assert server.request("GET", "/models").status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("GET", "/invocations", "POST"), ("POST", "/ping", "GET")]
+)
+def test_a_wrong_method_is_a_405_that_names_the_right_one(
+    server: Server, method: str, path: str, allowed: str
+) -> None:
+    reply = server.request(method, path)
+    assert (reply.status, reply.headers["allow"]) == (405, allowed)
+    assert error(reply)["code"] == "method_not_allowed"
+
+
+@pytest.mark.parametrize("header", ["X-Amzn-SageMaker-Inference-Id", "X-Amzn-RequestId"])
+def test_the_id_the_caller_gave_comes_back(server: Server, header: str) -> None:
+    assert server.invoke(ROW, **{header: "mine"}).headers["x-amzn-requestid"] == "mine"
+    assert error(server.invoke(b"", **{header: "mine"}))["request_id"] == "mine"
+
+
+def test_an_id_that_cannot_be_echoed_is_replaced(server: Server) -> None:
+    reply = server.invoke(ROW, X_Amzn_RequestId="x" * 65)
+    assert len(reply.headers["x-amzn-requestid"]) == 36
+
+
+def test_the_log_has_a_line_for_each_refusal_and_none_of_the_clients_values(
+    server: Server,
+) -> None:
+    secret = "a-very-private-value"
+    server.invoke({**ROW, "distance": secret}, X_Amzn_RequestId="the-refused-one")
+    lines = [line for line in server.log() if line.get("request_id") == "the-refused-one"]
+    assert [(line["event"], line["status"], line["column"]) for line in lines] == [
+        ("refused", 400, "distance")
+    ]
+    assert secret not in server.stderr.read_text()
+
+
+def test_eight_clients_at_once_all_get_their_own_answers(
+    bundle: Path, tmp_path: Path
+) -> None:
+    rows = bundles.rows(40)
+    with serving.serve(bundle, tmp_path / "stderr", workers=2) as server:
+        expected = server.invoke({"instances": rows}).json()["predictions"]
+
+        def ask(client: int) -> list[float]:
+            connection = server.connect()
+            scores = [
+                server.request("POST", "/invocations", json.dumps(row), over=connection).json()
+                for row in rows
+            ]
+            connection.close()
+            return [answer["predictions"][0]["score"] for answer in scores]
+
+        with ThreadPoolExecutor(8) as clients:
+            for scores in clients.map(ask, range(8)):
+                assert scores == pytest.approx([one["score"] for one in expected])
+
+
+def test_sigterm_finishes_what_is_under_way_and_exits_0(bundle: Path, tmp_path: Path) -> None:
+    with serving.serve(bundle, tmp_path / "stderr") as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+            body = json.dumps(ROW).encode()
+            head = f"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+            client.sendall(head.encode() + body[:5])
+            idle = server.connect()
+            assert server.request("GET", "/ping", over=idle).status == 200
+            server.process.send_signal(signal.SIGTERM)
+            client.sendall(body[5:])
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(15) == 0
+        idle.close()
+        assert server.log()[-1]["event"] == "stopped"
+        assert not serving.listens(server.port)
+
+
+def workers_of(server: Server) -> set[int]:
+    return {line["pid"] for line in server.log() if line["event"] == "ready"}
+
+
+def test_a_worker_that_dies_is_replaced(bundle: Path, tmp_path: Path) -> None:
+    with serving.serve(bundle, tmp_path / "stderr") as server:
+        [worker] = workers_of(server)
+        os.kill(worker, signal.SIGKILL)
+        serving.wait_until_ready(server)
+        assert answers_well(server)
+        assert worker not in workers_of(server) - {worker}
+        assert len(workers_of(server)) == 2
+
+
+def test_no_worker_outlives_a_server_that_is_killed(bundle: Path, tmp_path: Path) -> None:
+    with serving.serve(bundle, tmp_path / "stderr", workers=2) as server:
+        server.process.kill()
+        server.process.wait()
+        gone = threading.Event()
+        for _ in range(300):
+            if not serving.listens(server.port):
+                break
+            gone.wait(0.1)
+        assert not serving.listens(server.port)
+
+
+def refused_start(model_dir: Path, port: int, tmp_path: Path) -> str:
+    """The reason in the one line of a server that does not start."""
+    process = serving.start(model_dir, port, stderr=tmp_path / "refused")
+    opened = False
+    while process.poll() is None:
+        opened |= serving.listens(port)
+    assert not opened
+    assert process.returncode == 1
+    [line] = (tmp_path / "refused").read_text().splitlines()
+    assert json.loads(line)["event"] == "cannot start"
+    return str(json.loads(line)["reason"])
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "transforms.json", "schema.json", "golden.json"])
+def test_a_bundle_that_was_tampered_with_never_opens_the_port(
+    bundle: Path, tmp_path: Path, name: str
+) -> None:
+    copy = bundles.copy(bundle, tmp_path / "bundle")
+    content = bytearray((copy / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / name).write_bytes(content)
+    assert name in refused_start(copy, serving.free_port(), tmp_path)
+
+
+def test_no_bundle_at_all_is_one_clear_line(tmp_path: Path) -> None:
+    assert str(tmp_path / "nothing") in refused_start(
+        tmp_path / "nothing", serving.free_port(), tmp_path
+    )
+
+
+def test_a_busy_port_is_one_clear_line(bundle: Path, tmp_path: Path, server: Server) -> None:
+    process = serving.start(bundle, server.port, stderr=tmp_path / "refused")
+    assert process.wait(60) == 1
+    [line] = (tmp_path / "refused").read_text().splitlines()
+    assert f"127.0.0.1 port {server.port}" in json.loads(line)["reason"]
+
+
+HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "pyarrow", "boto3", "training", "infra")
+
+
+def test_what_answers_has_never_imported_tensorflow_or_its_like(bundle: Path) -> None:
+    program = f"""
+import json, sys
+from inference import handler, server
+app = server.Application(handler.model_fn({str(bundle)!r}))
+request = handler.input_fn({json.dumps(ROW)!r}, "application/json")
+body, _ = handler.output_fn(handler.predict_fn(request, app._model), "text/csv")
+assert body
+print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=serving.ROOT, capture_output=True, check=True
+    )
+    loaded = set(json.loads(done.stdout))
+    assert {"inference", "shared", "onnxruntime", "granian"} <= loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_help_names_every_variable() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "inference.server", "--help"],
+        cwd=serving.ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in ("SM_MODEL_DIR", "SERVER_ADDRESS", "SAGEMAKER_BIND_TO_PORT", "MODEL_SERVER_WORKERS"):
+        assert name.encode() in done.stdout
+
+
+def test_a_bundle_error_is_what_the_handler_raises_for_a_bad_directory(tmp_path: Path) -> None:
+    from inference import handler
+
+    with pytest.raises(BundleError):
+        handler.model_fn(tmp_path)

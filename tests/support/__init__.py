@@ -1,0 +1,1 @@
+"""Real parts that several folders of tests share: bundles, servers."""
