@@ -1,0 +1,214 @@
+"""Datetime columns → points on circles: the hour of the day, the day of the week, and so on.
+
+Here: what is fitted for one column (Clock) and how all of a chunk's are encoded (Clocks). Sines and
+cosines are computed once, when fitted, and only looked up afterwards; so are the offsets of a time
+zone, so that serving needs no time zone database.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.errors import DataError
+from shared.schema import Column
+from shared.values import Array
+
+Ints = npt.NDArray[np.int64]
+
+MINUTE = 60_000_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+PERIODS = {"minute_of_day": 1440, "hour": 24, "weekday": 7, "day": 31, "dayofyear": 366, "month": 12}
+ZONE_YEARS = (1900, 2100)
+_NAT = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What was fitted for one datetime column. Times are microseconds since 1970.
+
+    Args:
+        name: the column.
+        indicator: an output says where the value was missing.
+        parts: what is taken from the time.
+        transitions, offsets: from each of the transitions (UTC, rising) on, the offset that is
+            added to get local time; the first offset holds before the first transition, so there
+            is one more of them.
+        first, last: the earliest and the latest training row.
+    """
+
+    name: str
+    indicator: bool
+    parts: tuple[str, ...]
+    transitions: tuple[int, ...]
+    offsets: tuple[int, ...]
+    first: int
+    last: int
+
+
+def fit(column: Column, data: Array) -> Clock:
+    """Fit one column on training rows.
+
+    Args:
+        column: of kind datetime.
+        data: datetime64[us] [n], NaT = missing.
+
+    Raises:
+        DataError: all values are missing, or the time zone is not known.
+    """
+    missing = np.isnat(data)
+    known = data[~missing].astype(np.int64)
+    if not known.size:
+        raise DataError(
+            "every value is missing in the training rows",
+            where=f"column {column.name!r}",
+            cure="Remove the column, or set feature = false",
+        )
+    transitions, offsets = zone(column.timezone, column.name)
+    return Clock(
+        column.name,
+        bool(missing.any()),
+        column.parts,
+        transitions,
+        offsets,
+        int(known.min()),
+        int(known.max()),
+    )
+
+
+@functools.lru_cache(maxsize=16)
+def zone(name: str | None, column: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Transitions and offsets of an IANA time zone from 1900 to 2100, in microseconds.
+
+    Raises:
+        DataError: there is no such zone.
+    """
+    if name is None:
+        return (), (0,)
+    from zoneinfo import ZoneInfo
+
+    try:
+        info = ZoneInfo(name)
+    except (OSError, ValueError, KeyError):
+        raise DataError(
+            f"the time zone {name!r} is not known",
+            where=f"column {column!r}, timezone",
+            cure="Use an IANA name such as America/New_York; pip install tzdata if none is known",
+        ) from None
+
+    def offset(moment: datetime) -> int:
+        return round((moment.astimezone(info).utcoffset() or timedelta()) / timedelta(microseconds=1))
+
+    moment, end = (datetime(year, 1, 1, tzinfo=UTC) for year in ZONE_YEARS)
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    transitions, offsets = [], [offset(moment)]
+    while moment < end:
+        following = moment + timedelta(days=1)
+        if offset(following) != offsets[-1]:
+            before, after = moment, following
+            while after - before > timedelta(seconds=1):
+                middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+                before, after = (before, middle) if offset(middle) != offsets[-1] else (middle, after)
+            transitions.append(round((after - epoch) / timedelta(microseconds=1)))
+            offsets.append(offset(following))
+        moment = following
+    return tuple(transitions), tuple(offsets)
+
+
+def circle(part: str) -> tuple[tuple[float, float], ...]:
+    """Sine and cosine of each value of a part, rounded to float32."""
+    period = PERIODS[part]
+    angles = [2 * math.pi * value / period for value in range(period)]
+    return tuple((float(np.float32(math.sin(a))), float(np.float32(math.cos(a)))) for a in angles)
+
+
+class Clocks:
+    """Encodes the datetime columns of a chunk of rows.
+
+    Outputs come in the order of `names`: sine and cosine of each part of each column, 0 and 0 where
+    the time is missing, then missing indicators.
+    """
+
+    def __init__(
+        self, clocks: Sequence[Clock], circles: Mapping[str, Sequence[Sequence[float]]]
+    ) -> None:
+        self.columns = [clock.name for clock in clocks]
+        self.names = [
+            f"{clock.name}.{part}.{axis}"
+            for clock in clocks
+            for part in clock.parts
+            for axis in ("sin", "cos")
+        ]
+        flagged = [i for i, clock in enumerate(clocks) if clock.indicator]
+        self.names += [f"{clocks[i].name}.missing" for i in flagged]
+        self._flagged = np.array(flagged, dtype=np.intp)
+        self._zones = [
+            (i, np.array(clock.transitions, dtype=np.int64), np.array(clock.offsets, dtype=np.int64))
+            for i, clock in enumerate(clocks)
+            if clock.transitions or clock.offsets != (0,)
+        ]
+        self._parts = [(i, part) for i, clock in enumerate(clocks) for part in clock.parts]
+        used = sorted({part for _, part in self._parts})
+        starts, rows = {}, [(0.0, 0.0)]
+        for part in used:
+            starts[part] = len(rows)
+            rows += [(float(sine), float(cosine)) for sine, cosine in circles[part]]
+        self._starts = [starts[part] for _, part in self._parts]
+        self._circles = np.array(rows, dtype=np.float32)
+        self._calendar = any(part in ("day", "dayofyear", "month") for part in used)
+
+    def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.float32]:
+        """Encode rows.
+
+        Args:
+            chunk: datetime64[us] [n], one for each of `columns`.
+
+        Returns:
+            float32 [n, len(names)].
+        """
+        rows = len(chunk[0])
+        times = np.concatenate(chunk).view(np.int64).reshape(len(chunk), rows)
+        missing = times == _NAT
+        for i, transitions, offsets in self._zones:
+            times[i] += offsets[np.searchsorted(transitions, times[i], side="right")]
+        days = times // DAY
+        within = times - days * DAY
+        at = np.empty((len(self._parts), rows), dtype=np.int64)
+        dates = days.astype("datetime64[D]") if self._calendar else days
+        for row, (i, part) in enumerate(self._parts):
+            at[row] = _part(part, days[i], within[i], dates[i])
+            at[row] += self._starts[row]
+            at[row][missing[i]] = 0
+        points = self._circles[at.T].reshape(rows, 2 * len(self._parts))
+        if not self._flagged.size:
+            return points
+        return np.concatenate([points, missing[self._flagged].T.astype(np.float32)], axis=1)
+
+
+def _part(part: str, days: Ints, within: Ints, dates: Array) -> Ints:
+    """The part's value, counted from 0; anything where the time is missing."""
+    if part == "minute_of_day":
+        return within // MINUTE
+    if part == "hour":
+        return within // HOUR
+    if part == "weekday":
+        return (days + 3) % 7
+    if part == "day":
+        return _since(dates, "datetime64[M]")
+    if part == "dayofyear":
+        return _since(dates, "datetime64[Y]")
+    return dates.astype("datetime64[M]").astype(np.int64) % 12
+
+
+def _since(dates: Array, unit: str) -> Ints:
+    """Days since the month or the year began."""
+    begun = dates.astype(unit).astype("datetime64[D]")
+    days: Ints = (dates - begun).astype(np.int64)
+    return days

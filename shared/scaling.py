@@ -1,0 +1,246 @@
+"""Numeric and boolean columns → scaled numbers, all columns of a chunk at once.
+
+Here: what is fitted for one column (Scaling) and the arithmetic that applies it (Scaler). The
+arithmetic is IEEE additions, multiplications, divisions and comparisons only, so that its bits do
+not depend on batch size, numpy version or CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.elementary import log1p
+from shared.errors import DataError
+from shared.schema import Column
+from shared.values import Array
+
+Floats = npt.NDArray[np.float64]
+
+SKEWED = 1.0
+KNOTS = 256
+HUGE = 1e150
+FAR = 1e6
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What was fitted for one numeric or boolean column, in the order in which it is applied.
+
+    Args:
+        name: the column.
+        indicator: a second output says where the value was missing.
+        fill: stands for a missing value.
+        low, high: values are clipped to these.
+        unit: if not None, x becomes log(1 + x / unit).
+        knots: if there are any, x becomes its rank from 0 to 1: a piecewise line through
+            (knots, lower) from the left and (knots, upper) to the right, their mean on a knot.
+        centre, spread: at last (x - centre) / spread.
+    """
+
+    name: str
+    indicator: bool
+    fill: float
+    low: float
+    high: float
+    unit: float | None
+    knots: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    centre: float
+    spread: float
+
+
+def fit(column: Column, data: Array) -> Scaling:
+    """Fit one column on training rows.
+
+    Args:
+        column: of kind numeric or boolean.
+        data: float64 [n], NaN = missing.
+
+    Raises:
+        DataError: all values are missing, or log = true and some are negative.
+    """
+    missing = np.isnan(data)
+    known = np.clip(data[~missing], -HUGE, HUGE)
+    if not known.size:
+        raise DataError(
+            "every value is missing in the training rows",
+            where=f"column {column.name!r}",
+            cure="Remove the column, or set feature = false",
+        )
+    indicator = bool(missing.any())
+    if column.kind == "boolean":
+        fill = 1.0 if known.mean() > 0.5 else 0.0
+        return Scaling(column.name, indicator, fill, 0.0, 1.0, None, (), (), (), 0.0, 1.0)
+    fill = {"median": np.median, "mean": np.mean, "zero": lambda _: 0.0}[column.impute](known)
+    low, high = _bounds(column, known)
+    clipped = np.clip(known, low, high)
+    if column.scale == "quantile":
+        knots, lower, upper = _ranks(clipped)
+        return Scaling(
+            column.name, indicator, float(fill), low, high, None,
+            knots, lower, upper, 0.5, math.sqrt(1 / 12),
+        )  # fmt: skip
+    unit = log_unit(clipped, column.log, f"column {column.name!r}")
+    if unit is not None:
+        low = max(low, 0.0)
+        clipped = log1p(clipped / unit)
+    centre, spread = location(clipped, column.scale)
+    return Scaling(
+        column.name, indicator, float(fill), low, high, unit, (), (), (), centre, spread
+    )  # fmt: skip
+
+
+def log_unit(data: Floats, log: Literal["auto"] | bool, where: str) -> float | None:
+    """The unit of log(1 + x / unit), or None where no logarithm is to be taken.
+
+    "auto" takes it where no value is negative and the skewness (the third standardized moment)
+    is above 1. The unit is the 10 % quantile of the positive values, so that the result does not
+    depend on what x is measured in, and is close to log(x) for nine tenths of these.
+
+    Raises:
+        DataError: log is True and a value is negative.
+    """
+    if log is False:
+        return None
+    least = float(data.min())
+    if log is True and least < 0:
+        raise DataError(
+            f"log = true, but the value {least!r} is negative", where=where, cure='Use log = "auto"'
+        )
+    positive = data[data > 0]
+    if least < 0 or not positive.size or (log == "auto" and skewness(data) <= SKEWED):
+        return None
+    return float(np.quantile(positive, 0.1))
+
+
+def skewness(data: Floats) -> float:
+    """The third standardized moment; 0 for constant data."""
+    centre, spread = location(data, "standard")
+    standardized = (data - centre) / spread
+    return float(np.mean(standardized * standardized * standardized))
+
+
+def location(data: Floats, scale: Literal["standard", "robust"]) -> tuple[float, float]:
+    """Centre and spread: mean and standard deviation, or median and interquartile range.
+
+    Where the interquartile range is 0 the standard deviation stands in; for constant data the
+    spread is 1.
+    """
+    if data.min() == data.max():
+        return float(data[0]), 1.0
+    centre, spread = float(np.mean(data)), float(np.std(data))
+    if scale == "robust":
+        quarter, centre, three = (float(q) for q in np.quantile(data, (0.25, 0.5, 0.75)))
+        spread = three - quarter or spread
+    return centre, spread or 1.0
+
+
+def _bounds(column: Column, known: Floats) -> tuple[float, float]:
+    """Clipping quantiles; where nearly all values are equal these meet, and the extremes stand in."""
+    if column.clip is None:
+        return -HUGE, HUGE
+    low, high = (float(q) for q in np.quantile(known, column.clip))
+    return (low, high) if low < high else (float(known.min()), float(known.max()))
+
+
+def _ranks(data: Floats) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Distinct quantiles, and the first and the last rank at which each occurs."""
+    share = np.linspace(0.0, 1.0, min(KNOTS, max(data.size, 2)))
+    quantiles = np.maximum.accumulate(np.quantile(data, share))
+    knots, first = np.unique(quantiles, return_index=True)
+    last = np.append(first[1:], len(quantiles)) - 1
+    return tuple(knots.tolist()), tuple(share[first].tolist()), tuple(share[last].tolist())
+
+
+class Scaler:
+    """Applies the scalings of all columns to a chunk of rows.
+
+    Outputs come in the order of `names`: scaled columns (plain, then logarithmic, then ranked),
+    then missing indicators.
+    """
+
+    def __init__(self, scalings: Sequence[Scaling]) -> None:
+        plain = [s for s in scalings if s.unit is None and not s.knots]
+        logarithmic = [s for s in scalings if s.unit is not None]
+        ranked = [s for s in scalings if s.knots]
+        ordered = plain + logarithmic + ranked
+        self.columns = [s.name for s in ordered]
+        flagged = [i for i, s in enumerate(ordered) if s.indicator]
+        self.names = [*self.columns, *(f"{ordered[i].name}.missing" for i in flagged)]
+        self._flagged = np.array(flagged, dtype=np.intp)
+        self._fill = _column([s.fill for s in ordered])
+        self._low = _column([s.low for s in ordered])
+        self._high = _column([s.high for s in ordered])
+        self._centre = _column([s.centre for s in ordered])
+        self._spread = _column([s.spread for s in ordered])
+        self._unit = _column([s.unit or 1.0 for s in logarithmic])
+        self._log = slice(len(plain), len(plain) + len(logarithmic))
+        self._ranks = [_Ranks(s) for s in ranked]
+
+    def __call__(self, chunk: Sequence[Array]) -> Floats:
+        """Scale rows.
+
+        Args:
+            chunk: float64 [n], one for each of `columns`.
+
+        Returns:
+            float64 [len(names), n].
+        """
+        count, width = len(self.columns), len(self.names)
+        rows = len(chunk[0])
+        result = np.empty((width, rows))
+        x = result[:count]
+        np.concatenate(chunk, out=x.reshape(-1))
+        missing = np.isnan(x)
+        if missing.any():
+            np.copyto(x, self._fill, where=missing)
+        np.maximum(x, self._low, out=x)
+        np.minimum(x, self._high, out=x)
+        # Which of -0.0 and 0.0 a maximum returns depends on the CPU; this makes it 0.0.
+        x += 0.0
+        if self._unit.size:
+            logs = x[self._log]
+            logs /= self._unit
+            x[self._log] = log1p(logs)
+        for row, ranks in enumerate(self._ranks, self._log.stop):
+            x[row] = ranks(x[row])
+        x -= self._centre
+        x /= self._spread
+        np.maximum(x, -FAR, out=x)
+        np.minimum(x, FAR, out=x)
+        if self._flagged.size:
+            result[count:] = missing[self._flagged]
+        return result
+
+
+class _Ranks:
+    """The piecewise line of a ranked column; scikit-learn's QuantileTransformer draws the same."""
+
+    def __init__(self, scaling: Scaling) -> None:
+        self._knots = np.array(scaling.knots)
+        self._upper = np.array(scaling.upper)
+        self._on = (np.array(scaling.lower) + self._upper) * 0.5
+        last = len(scaling.knots) - 1
+        following = np.minimum(np.arange(last + 1) + 1, last)
+        width = self._knots[following] - self._knots
+        width[last] = 1.0
+        self._width = width
+        self._rise = np.array(scaling.lower)[following] - self._upper
+
+    def __call__(self, x: Floats) -> Floats:
+        at = np.searchsorted(self._knots, x, side="right") - 1
+        np.maximum(at, 0, out=at)
+        beyond = x - self._knots[at]
+        between = self._upper[at] + beyond / self._width[at] * self._rise[at]
+        return np.where(beyond == 0.0, self._on[at], between)
+
+
+def _column(numbers: Sequence[float]) -> Floats:
+    return np.array(numbers, dtype=np.float64).reshape(-1, 1)

@@ -1,0 +1,336 @@
+"""What a model is told and what it answers: columns, target, task; and requests checked against them.
+
+Here: Column, Target, Schema, reading requests (JSON records, CSV cells) into columns, JSON Schema.
+Not here: inferring a schema from a table (inferring.py), tables (tables.py), which text or number a
+kind accepts (values.py), fitted numbers (transforms.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from operator import eq, itemgetter
+from typing import Any, Literal
+
+import numpy as np
+
+from shared import documents, values
+from shared.errors import InputError, KitError, ProjectError, nearest
+from shared.values import Array, Columns, Kind, Mistake
+
+Task = Literal["binary", "multiclass", "regression"]
+PARTS = ("minute_of_day", "hour", "weekday", "day", "dayofyear", "month")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the data, and how it becomes an input of the network.
+
+    Args:
+        name: as the data has it; a source's columns are called ``source.column``.
+        kind: numeric, category, boolean or datetime.
+        feature: False for a column that is only a key, a time or a split, not an input.
+        nullable: False refuses a request in which it is null.
+        impute: numeric: what stands for a missing value.
+        clip: numeric: values are clipped to these quantiles of the training data; None: not at all.
+        scale: numeric: (x - mean) / standard deviation, (x - median) / interquartile range, or the
+            rank among the training data.
+        log: numeric: take the logarithm before scaling; "auto" where the data is skewed.
+        max_levels: category: how many levels are kept, the most frequent first.
+        min_count: category: a level seen less often than this is rare.
+        parts: datetime: what is taken from it, each as a point on a circle.
+        timezone: datetime: the IANA zone in which the parts are taken; None: as it is (UTC).
+
+    Raises:
+        ProjectError: an option is not what it may be.
+    """
+
+    name: str
+    kind: Kind
+    feature: bool = True
+    nullable: bool = True
+    impute: Literal["median", "mean", "zero"] = "median"
+    clip: tuple[float, float] | None = (0.001, 0.999)
+    scale: Literal["standard", "robust", "quantile"] = "standard"
+    log: Literal["auto"] | bool = "auto"
+    max_levels: int = 200
+    min_count: int = 5
+    parts: tuple[str, ...] = ("hour", "weekday")
+    timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ProjectError("a column needs a name")
+        if self.clip is not None and not 0 <= self.clip[0] < self.clip[1] <= 1:
+            self._refuse("clip", self.clip, "two quantiles, such as [0.001, 0.999]")
+        if self.max_levels < 1:
+            self._refuse("max_levels", self.max_levels, "1 or more")
+        if self.min_count < 1:
+            self._refuse("min_count", self.min_count, "1 or more")
+        if self.log is True and self.scale == "quantile":
+            self._refuse("log", True, 'false or "auto" with scale = "quantile": ranks stay the same')
+        for part in self.parts:
+            if part not in PARTS:
+                self._refuse("parts", part, f"of {', '.join(PARTS)}. {nearest(part, PARTS)}")
+        if not self.parts or len(set(self.parts)) < len(self.parts):
+            self._refuse("parts", self.parts, f"one or more different ones of {', '.join(PARTS)}")
+
+    def _refuse(self, option: str, value: object, allowed: str) -> None:
+        raise ProjectError(
+            f"{documents.show(value)} is not allowed; it must be {allowed}",
+            where=f"column {self.name!r}, {option}",
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.
+
+    Args:
+        name: the target's column in the training data; a request does not bring it.
+        task: binary, multiclass or regression.
+        classes: the labels as the data types them, sorted; binary: the second is the positive one.
+            Empty for regression, and where they are still to be found in the training data.
+        threshold: binary: from this probability on, the answer is the positive class.
+
+    Raises:
+        ProjectError: the classes do not fit the task, or the threshold is no probability.
+    """
+
+    name: str
+    task: Task
+    classes: tuple[bool | int | str, ...] = ()
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        where = f"target {self.name!r}"
+        if not 0 <= self.threshold <= 1:
+            raise ProjectError(f"the threshold {self.threshold} is not between 0 and 1", where=where)
+        count = len(self.classes)
+        if len({(type(label), label) for label in self.classes}) < count:
+            raise ProjectError("a class is listed twice", where=where)
+        if self.task == "binary" and count not in (0, 2):
+            raise ProjectError(f"a binary target has 2 classes, not {count}", where=where)
+        if self.task == "multiclass" and count == 1:
+            raise ProjectError("a multiclass target has 2 classes or more, not 1", where=where)
+        if self.task == "regression" and count:
+            raise ProjectError("a regression target has no classes", where=where)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The contract between a model and its clients.
+
+    Args:
+        columns: what a request must bring.
+        source_columns: what the sources add, named ``source.column``; a request may bring them.
+        target: what is answered.
+
+    Raises:
+        ProjectError: two columns have one name, or the target is among them.
+    """
+
+    columns: tuple[Column, ...]
+    source_columns: tuple[Column, ...]
+    target: Target
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for column in self.columns + self.source_columns:
+            if column.name in seen:
+                raise ProjectError("two columns have this name", where=f"column {column.name!r}")
+            if column.name == self.target.name:
+                raise ProjectError("the target cannot be an input", where=f"column {column.name!r}")
+            seen.add(column.name)
+
+    @cached_property
+    def features(self) -> tuple[Column, ...]:
+        """The network's inputs: own columns first, then the sources'."""
+        return tuple(column for column in self.columns + self.source_columns if column.feature)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns + self.source_columns}
+
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns)
+
+    @cached_property
+    def _getters(self) -> tuple[tuple[Column, Callable[[Mapping[str, object]], object]], ...]:
+        return tuple((column, itemgetter(column.name)) for column in self.columns)
+
+    def from_records(self, records: Sequence[Mapping[str, object]]) -> Columns:
+        """JSON objects, one a row → the own columns, and the source columns that any row brings.
+
+        Args:
+            records: each has every own column; null stands for a missing value. Source columns may
+                be there in all rows, in some or in none.
+
+        Returns:
+            Canonical arrays of len(records) by column name.
+
+        Raises:
+            InputError: no_rows, not_an_object, unknown_column, missing_column, null, or what the
+                kind of a column says (wrong_type, not_finite, bad_date), with row and column.
+        """
+        if not records:
+            raise InputError("no_rows", "the request has no rows")
+        brought: list[Column] = []
+        alike = set(map(type, records)) == {dict}
+        if not (alike and all(map(eq, map(dict.keys, records), repeat(self._own)))):  # type: ignore[arg-type]
+            names = self._check_keys(records)
+            brought = [column for column in self.source_columns if column.name in names]
+        lists = [(column, list(map(getter, records))) for column, getter in self._getters]
+        lists += [(column, [row.get(column.name) for row in records]) for column in brought]
+        return self._columns(lists, values.from_values)
+
+    def from_cells(self, names: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> Columns:
+        """CSV cells → the own columns, and the source columns that the header names.
+
+        Args:
+            names: the header; None: the own columns in the schema's order.
+            rows: cells as text, one per name; "" is a missing value.
+
+        Returns:
+            Canonical arrays of len(rows) by column name.
+
+        Raises:
+            InputError: as `from_records`, and wrong_cells where a row is too short or too long.
+        """
+        if names is None:
+            names = [column.name for column in self.columns]
+        self._check_header(names)
+        if not rows:
+            raise InputError("no_rows", "the request has no rows")
+        for number, row in enumerate(rows):
+            if len(row) != len(names):
+                message = f"{len(names)} cells are needed, not {len(row)}"
+                raise InputError("wrong_cells", message, row=number)
+        cells = dict(zip(names, zip(*rows, strict=True), strict=True))
+        order = [*self.columns, *(c for c in self.source_columns if c.name in cells)]
+        return self._columns([(column, cells[column.name]) for column in order], values.from_texts)
+
+    def _check_keys(self, records: Sequence[Mapping[str, object]]) -> set[str]:
+        """Every name that any record brings."""
+        names: set[str] = set()
+        for number, record in enumerate(records):
+            if not isinstance(record, Mapping):
+                message = f"a row must be an object of columns, not {documents.show(record)}"
+                raise InputError("not_an_object", message, row=number)
+            for name in record:
+                if name not in self._by_name:
+                    raise self._unknown(name, number)
+            for column in self.columns:
+                if column.name not in record:
+                    raise InputError(
+                        "missing_column",
+                        "the column is missing; send null for an unknown value",
+                        row=number,
+                        column=column.name,
+                    )
+            names.update(record)
+        return names
+
+    def _check_header(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self._by_name:
+                raise self._unknown(name, None)
+            if names.count(name) > 1:
+                raise InputError("duplicate_column", "the header names it twice", column=name)
+        for column in self.columns:
+            if column.name not in names:
+                raise InputError("missing_column", "the column is missing", column=column.name)
+
+    def _unknown(self, name: str, row: int | None) -> InputError:
+        return InputError(
+            "unknown_column",
+            "the model has no such column",
+            row=row,
+            column=name,
+            cure=nearest(str(name), self._by_name),
+        )
+
+    def _columns(
+        self,
+        lists: Sequence[tuple[Column, Sequence[Any]]],
+        convert: Callable[[Kind, Sequence[Any]], Array],
+    ) -> Columns:
+        result: dict[str, Array] = {}
+        if convert is values.from_values:
+            numeric = [(c.name, cells) for c, cells in lists if c.kind == "numeric"]
+            matrix = values.plain_numbers([cells for _, cells in numeric]) if numeric else None
+            if matrix is not None:
+                result.update(zip((name for name, _ in numeric), matrix, strict=True))
+        for column, cells in lists:
+            if column.name not in result:
+                try:
+                    result[column.name] = convert(column.kind, cells)
+                except Mistake as mistake:
+                    raise InputError(
+                        mistake.code, mistake.message, row=mistake.row, column=column.name
+                    ) from None
+            if not column.nullable:
+                self._refuse_null(column, result[column.name])
+        return result
+
+    def _refuse_null(self, column: Column, array: Array) -> None:
+        absent = values.is_missing(array)
+        if absent.any():
+            raise InputError(
+                "null",
+                "a value is needed, not null",
+                row=int(np.argmax(absent)),
+                column=column.name,
+            )
+
+    def to_json(self) -> str:
+        """The schema as JSON text."""
+        return documents.dumps(self, indent=1)
+
+    @classmethod
+    def from_json(
+        cls, text: str | bytes, where: str = "schema.json", error: type[KitError] = ProjectError
+    ) -> Schema:
+        """Read what `to_json` wrote.
+
+        Raises:
+            error: the text is not a schema.
+        """
+        return documents.decode(cls, documents.loads(text, where, error), where, error)
+
+    def json_schema(self) -> dict[str, Any]:
+        """JSON Schema (draft 2020-12) of one row of a request."""
+        properties = {
+            column.name: _property(column) for column in self.columns + self.source_columns
+        }
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": f"One row to predict {self.target.name!r}",
+            "type": "object",
+            "properties": properties,
+            "required": [column.name for column in self.columns],
+            "additionalProperties": False,
+        }
+
+
+_JSON_TYPES: dict[Kind, list[str]] = {
+    "numeric": ["number"],
+    "boolean": ["boolean"],
+    "category": ["string", "number", "boolean"],
+    "datetime": ["string"],
+}
+
+
+def _property(column: Column) -> dict[str, Any]:
+    types = _JSON_TYPES[column.kind] + (["null"] if column.nullable else [])
+    described: dict[str, Any] = {"type": types if len(types) > 1 else types[0]}
+    if column.kind == "datetime":
+        described["pattern"] = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}.*)?$"
+        described["description"] = "ISO 8601; without an offset it is taken as UTC"
+    if column.kind == "numeric":
+        limit = np.finfo(np.float64).max
+        described |= {"minimum": -float(limit), "maximum": float(limit)}
+    return described

@@ -1,0 +1,325 @@
+"""Feature sources: tables whose columns are joined to each row by key, and by time where it matters.
+
+One implementation serves the offline join of a million training rows and the online look-up of one
+request. Here: Source (the declaration), SourceTable (its data as plain arrays), enrich. Not here:
+where a source's table comes from (tables.py, storage.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared import files, values
+from shared.errors import BundleError, DataError, ProjectError
+from shared.schema import Column
+from shared.values import Array, Columns
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
+_MICROSECONDS = 1_000_000
+MAX_TABLE_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table to look things up in.
+
+    Args:
+        name: letters, digits, - and _; its columns are known as ``name.column``.
+        keys: our column → its column; all must be equal for a row to be found.
+        as_of: (our time column, its time column): the latest of its rows at or before our time.
+        tolerance: seconds; with as_of: an older row is not used. None: however old.
+        columns: what is looked up, under the source's own names.
+        online: where it is looked up in production; "bundle": it travels with the model.
+
+    Raises:
+        ProjectError: the declaration does not make sense.
+    """
+
+    name: str
+    keys: Mapping[str, str]
+    columns: tuple[Column, ...]
+    as_of: tuple[str, str] | None = None
+    tolerance: float | None = None
+    online: Literal["bundle"] = "bundle"
+
+    def __post_init__(self) -> None:
+        where = f"source {self.name!r}"
+        if not _NAME.fullmatch(self.name):
+            raise ProjectError(
+                "a source's name begins with a letter and holds only letters, digits, - and _",
+                where=where,
+            )
+        if not self.keys:
+            raise ProjectError("one key or more is needed", where=where)
+        if not self.columns:
+            raise ProjectError("one column or more is needed", where=where)
+        if self.tolerance is not None and (self.as_of is None or not self.tolerance >= 0):
+            raise ProjectError("a tolerance is 0 or more seconds, and needs as_of", where=where)
+
+    @cached_property
+    def named_columns(self) -> tuple[Column, ...]:
+        """The columns as the model knows them."""
+        return tuple(
+            dataclasses.replace(column, name=f"{self.name}.{column.name}")
+            for column in self.columns
+        )
+
+
+class SourceTable:
+    """A source's rows, sorted for look-up; made by `build` or `load`.
+
+    A row whose key or time is missing can never be found and is left out. Of several rows with the
+    same keys and the same time the last one counts.
+    """
+
+    def __init__(self, source: Source, arrays: Mapping[str, Array]) -> None:
+        self.source = source
+        self._arrays = dict(arrays)
+        self._levels = [
+            dict(zip(_unpack(arrays, f"key{i}"), range(len(arrays[f"key{i}.ends"])), strict=True))
+            for i in range(len(source.keys))
+        ]
+        self._groups = arrays["groups"]
+        self._times = arrays["times"]
+        self._positions = arrays["positions"]
+        self._rows = len(self._positions)
+        self._columns = {
+            name: _with_missing(column, arrays, f"column{i}")
+            for i, (name, column) in enumerate(
+                (column.name, column) for column in source.named_columns
+            )
+        }
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @classmethod
+    def build(cls, source: Source, table: pyarrow.Table) -> SourceTable:
+        """Read a source's table.
+
+        Raises:
+            DataError: a column is not there or holds what it must not; or, without as_of, two rows
+                have the same keys.
+        """
+        from shared import tables
+
+        where = f"source {source.name!r}"
+        keys = [Column(name=its, kind="category") for its in source.keys.values()]
+        times = [Column(name=source.as_of[1], kind="datetime")] if source.as_of else []
+        found = tables.to_columns(table, keys, where)
+        moments = tables.to_columns(table, times, where)
+        data = tables.to_columns(table, source.columns, where)
+        usable = np.ones(table.num_rows, dtype=bool)
+        for array in [*found.values(), *moments.values()]:
+            usable &= ~values.is_missing(array)
+        rows = np.flatnonzero(usable)
+        arrays: dict[str, Array] = {}
+        codes = []
+        for i, column in enumerate(keys):
+            levels, code = np.unique(found[column.name][rows].astype(object), return_inverse=True)
+            _pack(arrays, f"key{i}", levels.tolist())
+            codes.append(code.reshape(-1).astype(np.int64))
+        group = _mixed(codes, [len(arrays[f"key{i}.ends"]) for i in range(len(keys))])
+        arrays["groups"], group = _distinct(group)
+        time = moments[times[0].name][rows].astype(np.int64) if times else np.zeros_like(group)
+        arrays["times"], rank = _distinct(time)
+        position = group * (len(arrays["times"]) + 1) + rank + 1
+        order = np.argsort(position, kind="stable")
+        position = position[order]
+        last = np.append(position[1:] != position[:-1], True) if len(rows) else order.astype(bool)
+        if not source.as_of and not last.all():
+            first = int(np.flatnonzero(~last)[0])
+            cls._refuse_duplicate(source, found, rows[order[first : first + 2]], where)
+        arrays["positions"] = position[last]
+        kept = rows[order[last]]
+        for i, column in enumerate(source.columns):
+            _store(arrays, f"column{i}", column, data[column.name][kept])
+        return cls(source, arrays)
+
+    @staticmethod
+    def _refuse_duplicate(source: Source, found: Columns, rows: Array, where: str) -> None:
+        key = ", ".join(f"{its} = {found[its][rows[0]]!r}" for its in source.keys.values())
+        raise DataError(
+            f"rows {rows[0]} and {rows[1]} have the same key, {key}",
+            where=where,
+            cure="Keep one row a key, or give as_of if the rows differ in time",
+        )
+
+    def lookup(self, columns: Columns) -> Columns:
+        """What the source knows of each row.
+
+        Args:
+            columns: at least our key columns (category or numeric) and, with as_of, our time.
+
+        Returns:
+            Canonical arrays of the same length by name ``source.column``; missing where no row of
+            the source has the keys, or none at or before the time and within the tolerance.
+
+        Raises:
+            DataError: a key or time column is not there.
+        """
+        row = self._find(columns)
+        return {name: data[row] for name, data in self._columns.items()}
+
+    def _find(self, columns: Columns) -> npt.NDArray[np.int64]:
+        """Row of the sorted table for each row asked, or -1."""
+        codes = []
+        for ours, levels in zip(self.source.keys, self._levels, strict=True):
+            texts = values.texts_of(self._column(columns, ours))
+            found = map(levels.get, texts.tolist(), repeat(-1))
+            codes.append(np.fromiter(found, np.int64, len(texts)))
+        mixed = _mixed(codes, [len(levels) for levels in self._levels])
+        known = codes[0] >= 0
+        for code in codes[1:]:
+            known &= code >= 0
+        if not self._rows:
+            return np.full(len(mixed), -1)
+        group = np.minimum(np.searchsorted(self._groups, mixed), len(self._groups) - 1)
+        known &= self._groups[group] == mixed
+        if self.source.as_of is None:
+            rank: Any = 1
+        else:
+            time = self._column(columns, self.source.as_of[0])
+            known &= ~np.isnat(time)
+            moment = time.astype(np.int64)
+            rank = np.searchsorted(self._times, moment, side="right")
+        base = group * (len(self._times) + 1)
+        row = np.searchsorted(self._positions, base + rank, side="right") - 1
+        known &= (row >= 0) & (self._positions[row] > base)
+        if self.source.as_of is not None and self.source.tolerance is not None:
+            age = moment - self._times[self._positions[row] - base - 1]
+            known &= age <= round(self.source.tolerance * _MICROSECONDS)
+        return np.where(known, row, -1)
+
+    def _column(self, columns: Columns, name: str) -> Array:
+        if name not in columns:
+            raise DataError(
+                "the column is needed to look things up, but is not there",
+                where=f"source {self.source.name!r}, column {name!r}",
+            )
+        return columns[name]
+
+    def sample(self, rows: Sequence[int]) -> list[tuple[list[str], int | None]]:
+        """Keys, and the time in microseconds if any, of some rows, counted modulo the table's size."""
+        if not self._rows:
+            return []
+        texts = [list(levels) for levels in self._levels]
+        result = []
+        for row in rows:
+            position = int(self._positions[row % self._rows])
+            group, rank = divmod(position, len(self._times) + 1)
+            mixed = int(self._groups[group])
+            key = []
+            for levels in reversed(texts):
+                mixed, code = divmod(mixed, len(levels))
+                key.append(levels[code])
+            moment = int(self._times[rank - 1]) if self.source.as_of else None
+            result.append((key[::-1], moment))
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write the arrays to one .npz file: atomic, the same bytes for the same table, no objects.
+
+        Raises:
+            StorageError: the disk refuses.
+        """
+        with files.atomic(path) as file:
+            np.savez_compressed(file, **self._arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path, source: Source) -> SourceTable:
+        """Read what `save` wrote.
+
+        Raises:
+            BundleError: the file is not such a table.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > MAX_TABLE_BYTES:
+                raise BundleError(f"unpacks to {size} bytes; too large", where=str(path))
+            with np.load(path, allow_pickle=False) as loaded:
+                return cls(source, {name: loaded[name] for name in loaded.files})
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as exception:
+            raise BundleError(f"not a source table: {exception}", where=str(path)) from exception
+
+
+def enrich(columns: Columns, tables: Sequence[SourceTable]) -> Columns:
+    """The row's own columns and the sources'; a value that the row brings wins over the look-up.
+
+    Raises:
+        DataError: a key or time column is not there.
+    """
+    result = dict(columns)
+    for table in tables:
+        for name, found in table.lookup(columns).items():
+            brought = columns.get(name)
+            if brought is not None:
+                absent = values.is_missing(brought)
+                found = np.where(absent, found, brought)
+            result[name] = found
+    return result
+
+
+def _mixed(codes: Sequence[npt.NDArray[np.int64]], sizes: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Several codes as one number."""
+    mixed = codes[0]
+    for code, size in zip(codes[1:], sizes[1:], strict=True):
+        mixed = mixed * size + code
+    return mixed
+
+
+def _distinct(array: Array) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    unique, inverse = np.unique(array, return_inverse=True)
+    return unique.astype(np.int64), inverse.reshape(-1).astype(np.int64)
+
+
+def _pack(arrays: dict[str, Array], name: str, texts: Sequence[str]) -> None:
+    """Texts as bytes and where each ends; numpy's own text arrays drop trailing NULs."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    arrays[f"{name}.bytes"] = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    arrays[f"{name}.ends"] = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+
+
+def _unpack(arrays: Mapping[str, Array], name: str) -> list[str]:
+    data, ends = arrays[f"{name}.bytes"].tobytes(), arrays[f"{name}.ends"].tolist()
+    starts = [0, *ends[:-1]]
+    return [
+        data[start:end].decode("utf-8", "surrogatepass")
+        for start, end in zip(starts, ends, strict=False)
+    ]
+
+
+def _store(arrays: dict[str, Array], name: str, column: Column, data: Array) -> None:
+    if column.kind != "category":
+        arrays[f"{name}.values"] = data
+        return
+    present = ~values.is_missing(data)
+    levels, codes = np.unique(data[present], return_inverse=True)
+    _pack(arrays, name, levels.tolist())
+    arrays[f"{name}.values"] = np.full(len(data), -1, dtype=np.int32)
+    arrays[f"{name}.values"][present] = codes.reshape(-1)
+
+
+def _with_missing(column: Column, arrays: Mapping[str, Array], name: str) -> Array:
+    """The column with one missing value appended, which is what row -1 finds."""
+    data = arrays[f"{name}.values"]
+    if column.kind == "category":
+        levels = np.array([*_unpack(arrays, name), None], dtype=object)
+        data = levels[data]
+    end = np.array([values.missing(column.kind)], dtype=values.dtype(column.kind))
+    return np.concatenate([data, end])

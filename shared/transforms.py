@@ -1,0 +1,189 @@
+"""Fit once on the training rows, encode everywhere: columns → the network's two input matrices.
+
+One row takes the same path as a million, and the bits agree: with any batch size or memory layout,
+numpy 1.26 and 2, any CPU. Here: Transforms over all features, TargetTransform. Not here: what is
+fitted for one column (scaling.py, vocabulary.py, clock.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared import clock, documents, elementary, scaling, vocabulary
+from shared.clock import Clock, Clocks
+from shared.errors import BundleError, DataError, KitError
+from shared.scaling import Scaler, Scaling
+from shared.schema import Column, Target, Task
+from shared.values import Array, Columns
+from shared.vocabulary import Vocabulary
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the network reads.
+
+    Args:
+        numeric: float32 [n, D].
+        codes: int32 [n, K], category codes.
+    """
+
+    numeric: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """All that was fitted, one entry a feature."""
+
+    scalings: tuple[Scaling, ...]
+    clocks: tuple[Clock, ...]
+    vocabularies: tuple[Vocabulary, ...]
+    circles: Mapping[str, tuple[tuple[float, float], ...]]
+
+    @classmethod
+    def fit(cls, columns: Columns, features: Sequence[Column]) -> Transforms:
+        """Fit on the training rows.
+
+        Args:
+            columns: canonical arrays of one length.
+            features: the inputs wanted, each one of `columns`.
+
+        Raises:
+            DataError: there are no features or no rows, or a column is not there or all missing.
+        """
+        if not features:
+            raise DataError("there is no feature to learn from")
+        data = {column.name: _column(columns, column.name) for column in features}
+        if not len(data[features[0].name]):
+            raise DataError("there are no training rows")
+        scalings, clocks, vocabularies = [], [], []
+        for column in features:
+            if column.kind == "category":
+                vocabularies.append(vocabulary.fit(column, data[column.name]))
+            elif column.kind == "datetime":
+                clocks.append(clock.fit(column, data[column.name]))
+            else:
+                scalings.append(scaling.fit(column, data[column.name]))
+        parts = sorted({part for fitted in clocks for part in fitted.parts})
+        circles = {part: clock.circle(part) for part in parts}
+        return cls(tuple(scalings), tuple(clocks), tuple(vocabularies), circles)
+
+    @cached_property
+    def _scaler(self) -> Scaler:
+        return Scaler(self.scalings)
+
+    @cached_property
+    def _clock(self) -> Clocks:
+        return Clocks(self.clocks, self.circles)
+
+    @cached_property
+    def numeric_names(self) -> tuple[str, ...]:
+        """What each of the D columns of `numeric` is."""
+        return (*self._scaler.names, *self._clock.names)
+
+    @cached_property
+    def categories(self) -> tuple[tuple[str, int], ...]:
+        """Name and number of codes of each of the K columns of `codes`."""
+        return tuple((fitted.name, fitted.cardinality) for fitted in self.vocabularies)
+
+    def encode(self, columns: Columns) -> Encoded:
+        """Columns → matrices.
+
+        Args:
+            columns: canonical arrays of one length n, at least the features; n may be 0.
+
+        Raises:
+            DataError: a feature is not there.
+        """
+        scaler, clocks = self._scaler, self._clock
+        numbers = [_column(columns, name) for name in scaler.columns]
+        times = [_column(columns, name) for name in clocks.columns]
+        texts = [_column(columns, fitted.name) for fitted in self.vocabularies]
+        rows = len((numbers or times or texts)[0])
+        width = len(scaler.names)
+        numeric = np.empty((rows, len(self.numeric_names)), dtype=np.float32)
+        codes = np.empty((rows, len(texts)), dtype=np.int32)
+        for start in range(0, rows, CHUNK):
+            part = slice(start, start + CHUNK)
+            if numbers:
+                numeric[part, :width] = scaler([array[part] for array in numbers]).T
+            if times:
+                numeric[part, width:] = clocks([array[part] for array in times])
+            for place, (fitted, array) in enumerate(zip(self.vocabularies, texts, strict=True)):
+                codes[part, place] = fitted(array[part])
+        return Encoded(numeric, codes)
+
+    def to_json(self) -> str:
+        """All that was fitted as JSON text, floats exact."""
+        return documents.dumps(self)
+
+    @classmethod
+    def from_json(
+        cls, text: str | bytes, where: str = "transforms", error: type[KitError] = BundleError
+    ) -> Transforms:
+        """Read what `to_json` wrote.
+
+        Raises:
+            error: the text does not hold fitted transforms.
+        """
+        return documents.decode(cls, documents.loads(text, where, error), where, error)
+
+
+@dataclass(frozen=True)
+class TargetTransform:
+    """The target as the network learns it: standardized for regression, as it is for classes.
+
+    Args:
+        task: for binary and multiclass nothing is done.
+        unit: if not None, y becomes log(1 + y / unit) first.
+        centre, spread: then (y - centre) / spread.
+    """
+
+    task: Task
+    unit: float | None = None
+    centre: float = 0.0
+    spread: float = 1.0
+
+    @classmethod
+    def fit(
+        cls, target_values: Array, target: Target, log: Literal["auto"] | bool = False
+    ) -> TargetTransform:
+        """Fit on the training rows' target, float64 [n] for regression.
+
+        Raises:
+            DataError: log is True and a value is negative.
+        """
+        if target.task != "regression":
+            return cls(target.task)
+        unit = scaling.log_unit(target_values, log, f"target {target.name!r}")
+        if unit is not None:
+            target_values = elementary.log1p(target_values / unit)
+        centre, spread = scaling.location(target_values, "standard")
+        return cls(target.task, unit, centre, spread)
+
+    def encode(self, target_values: Array) -> Array:
+        """Regression: float64 [n] → float32 [n]. Classes: the same array."""
+        if self.task != "regression":
+            return target_values
+        if self.unit is not None:
+            target_values = elementary.log1p(np.maximum(target_values, 0.0) / self.unit)
+        return ((target_values - self.centre) / self.spread).astype(np.float32)
+
+    def decode(self, outputs: Array) -> npt.NDArray[np.float64]:
+        """Regression: network outputs [n] or [n, 1] → target values, float64 [n]."""
+        scaled: npt.NDArray[np.float64] = np.asarray(outputs, dtype=np.float64).reshape(-1)
+        result = scaled * self.spread + self.centre
+        if self.unit is not None:
+            # math.expm1 row by row: np.expm1 differs in the last bit between batch sizes.
+            result = np.fromiter(map(math.expm1, np.minimum(result, 700.0)), np.float64, len(result))
+            result *= self.unit
+        return result
