@@ -1,1 +1,1 @@
-"""What training, inference and deployment must agree on. Importing it loads numpy and nothing heavier."""
+"""What training, inference and deployment must agree on. Importing it loads numpy at most."""

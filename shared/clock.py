@@ -25,7 +25,14 @@ Ints = npt.NDArray[np.int64]
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-PERIODS = {"minute_of_day": 1440, "hour": 24, "weekday": 7, "day": 31, "dayofyear": 366, "month": 12}
+PERIODS = {
+    "minute_of_day": 1440,
+    "hour": 24,
+    "weekday": 7,
+    "day": 31,
+    "dayofyear": 366,
+    "month": 12,
+}
 ZONE_YEARS = (1900, 2100)
 _NAT = np.iinfo(np.int64).min
 
@@ -104,7 +111,9 @@ def zone(name: str | None, column: str) -> tuple[tuple[int, ...], tuple[int, ...
         ) from None
 
     def offset(moment: datetime) -> int:
-        return round((moment.astimezone(info).utcoffset() or timedelta()) / timedelta(microseconds=1))
+        return round(
+            (moment.astimezone(info).utcoffset() or timedelta()) / timedelta(microseconds=1)
+        )
 
     moment, end = (datetime(year, 1, 1, tzinfo=UTC) for year in ZONE_YEARS)
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
@@ -115,7 +124,9 @@ def zone(name: str | None, column: str) -> tuple[tuple[int, ...], tuple[int, ...
             before, after = moment, following
             while after - before > timedelta(seconds=1):
                 middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
-                before, after = (before, middle) if offset(middle) != offsets[-1] else (middle, after)
+                before, after = (
+                    (before, middle) if offset(middle) != offsets[-1] else (middle, after)
+                )
             transitions.append(round((after - epoch) / timedelta(microseconds=1)))
             offsets.append(offset(following))
         moment = following
@@ -150,7 +161,11 @@ class Clocks:
         self.names += [f"{clocks[i].name}.missing" for i in flagged]
         self._flagged = np.array(flagged, dtype=np.intp)
         self._zones = [
-            (i, np.array(clock.transitions, dtype=np.int64), np.array(clock.offsets, dtype=np.int64))
+            (
+                i,
+                np.array(clock.transitions, dtype=np.int64),
+                np.array(clock.offsets, dtype=np.int64),
+            )
             for i, clock in enumerate(clocks)
             if clock.transitions or clock.offsets != (0,)
         ]

@@ -40,7 +40,7 @@ def loads(text: str | bytes, where: str, error: type[KitError] = ProjectError) -
 
 
 def dumps(value: object, *, indent: int | None = None) -> str:
-    """JSON as ASCII text with a final newline; floats are written so that they read back exactly."""
+    """JSON as ASCII text with a final newline; floats read back exactly."""
     return json.dumps(plain(value), allow_nan=False, indent=indent) + "\n"
 
 
@@ -153,8 +153,10 @@ class _Decoder:
                 return self.value(arm, data, where)
             except self.error as exception:
                 problems.append(exception)
-        raise problems[0] if len(problems) == 1 else self.error(
-            " / ".join(problem.message for problem in problems), where=where
+        raise (
+            problems[0]
+            if len(problems) == 1
+            else self.error(" / ".join(problem.message for problem in problems), where=where)
         )
 
     def _tuple(self, items: tuple[Any, ...], data: object, where: str) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ itself (training/network.py) and the search (training/tuning.py).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import typing
@@ -34,6 +35,12 @@ OPTIMIZERS = ("adam", "adamax", "nadam", "adamw", "sgd")
 MIN_WIDTH, MAX_WIDTH = 8, 1024
 DEEP = 20
 WIDE = 256
+_WANTED: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+}
 RESERVED = ("sagemaker_", "_tuning_objective_metric", "model_dir")
 
 
@@ -162,7 +169,7 @@ def decode(raw: Mapping[str, object]) -> Hyperparameters:
     Raises:
         HyperparameterError: an unknown name (the nearest is named), or a value that is not allowed.
     """
-    values = {}
+    values: dict[str, Any] = {}
     for name, text in raw.items():
         if name.startswith(RESERVED):
             continue
@@ -181,7 +188,9 @@ def _field(name: str) -> dataclasses.Field[Any]:
         if field.name == name:
             return field
     raise HyperparameterError(
-        "there is no such hyperparameter", where=f"hyperparameter {name!r}", cure=nearest(name, NAMES)
+        "there is no such hyperparameter",
+        where=f"hyperparameter {name!r}",
+        cure=nearest(name, NAMES),
     )
 
 
@@ -204,16 +213,10 @@ def _checked(field: dataclasses.Field[Any], value: object) -> object:
         HyperparameterError: it has none.
     """
     where = f"hyperparameter {field.name!r}"
-    hint = typing.get_type_hints(Hyperparameters)[field.name]
-    arms = typing.get_args(hint) or (hint,)
-    auto = Literal["auto"] in arms
+    kind, auto = _types()[field.name]
     if auto and value == "auto":
         return value
-    for kind, wanted in ((bool, "true or false"), (int, "a whole number"), (float, "a number")):
-        if kind in arms:
-            break
-    else:
-        kind, wanted = str, "text"
+    wanted = _WANTED[kind]
     typed = _typed(kind, value)
     if typed is None:
         allowed = f'"auto" or {wanted}' if auto else wanted
@@ -231,12 +234,24 @@ def _checked(field: dataclasses.Field[Any], value: object) -> object:
     return typed
 
 
+@functools.cache
+def _types() -> dict[str, tuple[type, bool]]:
+    """The type of each knob, and whether it may be "auto"."""
+    types = {}
+    for name, hint in typing.get_type_hints(Hyperparameters).items():
+        arms = typing.get_args(hint) or (hint,)
+        types[name] = (next(kind for kind in _WANTED if kind in arms), Literal["auto"] in arms)
+    return types
+
+
 def _typed(kind: type, value: object) -> object | None:
     if kind is str:
         return value if isinstance(value, str) else None
     if kind is bool:
-        return {"True": True, "False": False}.get(value) if isinstance(value, str) else (
-            value if isinstance(value, bool) else None
+        return (
+            {"True": True, "False": False}.get(value)
+            if isinstance(value, str)
+            else (value if isinstance(value, bool) else None)
         )
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -299,8 +314,8 @@ def tapered(first: int, layers: int, n_inputs: int) -> tuple[int, ...]:
 
 
 def embedding_width(levels: int) -> int:
-    """Width of an embedding of so many levels: 1.6 * levels ** 0.56, from 1 to 50 (fastai's rule)."""
-    return max(1, min(50, round(1.6 * levels**0.56)))
+    """Width of an embedding of so many levels: 1.6 * levels ** 0.56, 1 to 50 (fastai's rule)."""
+    return max(1, min(50, round(1.6 * math.pow(levels, 0.56))))
 
 
 METRICS = (

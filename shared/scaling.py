@@ -78,7 +78,7 @@ def fit(column: Column, data: Array) -> Scaling:
     if column.kind == "boolean":
         fill = 1.0 if known.mean() > 0.5 else 0.0
         return Scaling(column.name, indicator, fill, 0.0, 1.0, None, (), (), (), 0.0, 1.0)
-    fill = {"median": np.median, "mean": np.mean, "zero": lambda _: 0.0}[column.impute](known)
+    fill = {"median": np.median(known), "mean": np.mean(known), "zero": 0.0}[column.impute]
     low, high = _bounds(column, known)
     clipped = np.clip(known, low, high)
     if column.scale == "quantile":
@@ -143,7 +143,7 @@ def location(data: Floats, scale: Literal["standard", "robust"]) -> tuple[float,
 
 
 def _bounds(column: Column, known: Floats) -> tuple[float, float]:
-    """Clipping quantiles; where nearly all values are equal these meet, and the extremes stand in."""
+    """Clipping quantiles, or the extremes where nearly all values are equal and these meet."""
     if column.clip is None:
         return -HUGE, HUGE
     low, high = (float(q) for q in np.quantile(known, column.clip))
@@ -239,7 +239,8 @@ class _Ranks:
         np.maximum(at, 0, out=at)
         beyond = x - self._knots[at]
         between = self._upper[at] + beyond / self._width[at] * self._rise[at]
-        return np.where(beyond == 0.0, self._on[at], between)
+        ranks: Floats = np.where(beyond == 0.0, self._on[at], between)
+        return ranks
 
 
 def _column(numbers: Sequence[float]) -> Floats:

@@ -1,4 +1,4 @@
-"""What a model is told and what it answers: columns, target, task; and requests checked against them.
+"""What a model is told and what it answers: columns, target, task; and requests against them.
 
 Here: Column, Target, Schema, reading requests (JSON records, CSV cells) into columns, JSON Schema.
 Not here: inferring a schema from a table (inferring.py), tables (tables.py), which text or number a
@@ -70,7 +70,9 @@ class Column:
         if self.min_count < 1:
             self._refuse("min_count", self.min_count, "1 or more")
         if self.log is True and self.scale == "quantile":
-            self._refuse("log", True, 'false or "auto" with scale = "quantile": ranks stay the same')
+            self._refuse(
+                "log", True, 'false or "auto" with scale = "quantile": ranks stay the same'
+            )
         for part in self.parts:
             if part not in PARTS:
                 self._refuse("parts", part, f"of {', '.join(PARTS)}. {nearest(part, PARTS)}")
@@ -107,7 +109,9 @@ class Target:
     def __post_init__(self) -> None:
         where = f"target {self.name!r}"
         if not 0 <= self.threshold <= 1:
-            raise ProjectError(f"the threshold {self.threshold} is not between 0 and 1", where=where)
+            raise ProjectError(
+                f"the threshold {self.threshold} is not between 0 and 1", where=where
+            )
         count = len(self.classes)
         if len({(type(label), label) for label in self.classes}) < count:
             raise ProjectError("a class is listed twice", where=where)
@@ -213,7 +217,7 @@ class Schema:
         order = [*self.columns, *(c for c in self.source_columns if c.name in cells)]
         return self._columns([(column, cells[column.name]) for column in order], values.from_texts)
 
-    def _check_keys(self, records: Sequence[Mapping[str, object]]) -> set[str]:
+    def _check_keys(self, records: Sequence[object]) -> set[str]:
         """Every name that any record brings."""
         names: set[str] = set()
         for number, record in enumerate(records):

@@ -1,4 +1,4 @@
-"""Feature sources: tables whose columns are joined to each row by key, and by time where it matters.
+"""Feature sources: tables whose columns are joined to each row by key, and by time if need be.
 
 One implementation serves the offline join of a million training rows and the online look-up of one
 request. Here: Source (the declaration), SourceTable (its data as plain arrays), enrich. Not here:
@@ -97,6 +97,7 @@ class SourceTable:
         self._times = arrays["times"]
         self._positions = arrays["positions"]
         self._rows = len(self._positions)
+        self._moments = self._times[self._positions % (len(self._times) + 1) - 1]
         self._columns = {
             name: _with_missing(column, arrays, f"column{i}")
             for i, (name, column) in enumerate(
@@ -201,7 +202,7 @@ class SourceTable:
         row = np.searchsorted(self._positions, base + rank, side="right") - 1
         known &= (row >= 0) & (self._positions[row] > base)
         if self.source.as_of is not None and self.source.tolerance is not None:
-            age = moment - self._times[self._positions[row] - base - 1]
+            age = moment - self._moments[row]
             known &= age <= round(self.source.tolerance * _MICROSECONDS)
         return np.where(known, row, -1)
 
@@ -214,7 +215,7 @@ class SourceTable:
         return columns[name]
 
     def sample(self, rows: Sequence[int]) -> list[tuple[list[str], int | None]]:
-        """Keys, and the time in microseconds if any, of some rows, counted modulo the table's size."""
+        """Keys, and the time in microseconds if any, of rows counted modulo the table's size."""
         if not self._rows:
             return []
         texts = [list(levels) for levels in self._levels]
@@ -254,7 +255,14 @@ class SourceTable:
                 raise BundleError(f"unpacks to {size} bytes; too large", where=str(path))
             with np.load(path, allow_pickle=False) as loaded:
                 return cls(source, {name: loaded[name] for name in loaded.files})
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as exception:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as exception:
             raise BundleError(f"not a source table: {exception}", where=str(path)) from exception
 
 

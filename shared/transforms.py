@@ -184,6 +184,14 @@ class TargetTransform:
         result = scaled * self.spread + self.centre
         if self.unit is not None:
             # math.expm1 row by row: np.expm1 differs in the last bit between batch sizes.
-            result = np.fromiter(map(math.expm1, np.minimum(result, 700.0)), np.float64, len(result))
+            result = np.fromiter(
+                map(math.expm1, np.minimum(result, 700.0)), np.float64, len(result)
+            )
             result *= self.unit
         return result
+
+
+def _column(columns: Columns, name: str) -> Array:
+    if name not in columns:
+        raise DataError("the column is needed, but is not there", where=f"column {name!r}")
+    return columns[name]

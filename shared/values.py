@@ -19,8 +19,8 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
-from operator import methodcaller
+from itertools import chain, repeat
+from operator import is_, methodcaller
 from types import NoneType
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ _TRUTH = {
 }  # fmt: skip
 
 
-class Mistake(ValueError):
+class Mistake(ValueError):  # noqa: N818 - it is a finding, reported as an error elsewhere
     """One value that its kind does not accept.
 
     Args:
@@ -64,9 +64,12 @@ class Mistake(ValueError):
 
 def missing(kind: Kind) -> object:
     """What stands for a missing value in an array of this kind."""
-    return {"numeric": np.nan, "boolean": np.nan, "category": None, "datetime": np.datetime64("NaT")}[
-        kind
-    ]
+    return {
+        "numeric": np.nan,
+        "boolean": np.nan,
+        "category": None,
+        "datetime": np.datetime64("NaT"),
+    }[kind]
 
 
 def dtype(kind: Kind) -> np.dtype[Any]:
@@ -77,7 +80,7 @@ def dtype(kind: Kind) -> np.dtype[Any]:
 def is_missing(array: Array) -> npt.NDArray[np.bool_]:
     """Where a canonical array of any kind has no value."""
     if array.dtype == object:
-        return np.equal(array, None).astype(bool)
+        return np.fromiter(map(is_, array.tolist(), repeat(None)), np.bool_, len(array))
     return np.isnat(array) if array.dtype.kind == "M" else np.isnan(array)
 
 
@@ -119,7 +122,7 @@ def plain_numbers(columns: Sequence[Sequence[object]]) -> npt.NDArray[np.float64
 
 
 def text_of(value: object) -> str:
-    """A category's canonical text: numbers in their shortest form (5.0 is "5"), booleans in lower case.
+    """A category's canonical text: numbers in their shortest form (5.0 is "5"), true, false.
 
     Raises:
         TypeError: the value is no text, number or boolean.
@@ -147,7 +150,9 @@ def texts_of(array: Array) -> Array:
     unique, inverse = np.unique(array, return_inverse=True)
     levels = np.empty(len(unique), dtype=object)
     levels[:] = [None if math.isnan(value) else text_of(value) for value in unique.tolist()]
-    return levels[inverse.reshape(-1)]
+    # numpy 2.0 alone shapes the inverse like the array; all others give one dimension.
+    rows: npt.NDArray[np.intp] = inverse.reshape(-1)
+    return levels[rows]
 
 
 def _finite_text(number: float) -> str:
@@ -183,7 +188,9 @@ def _booleans(values: Sequence[object]) -> Array:
     if not _BOOLEANS.issuperset(map(type, values)):
         for row, value in enumerate(values):
             if value is not None and not isinstance(value, bool | np.bool_):
-                raise Mistake(row, "wrong_type", f"true or false is needed, not {_described(value)}")
+                raise Mistake(
+                    row, "wrong_type", f"true or false is needed, not {_described(value)}"
+                )
     return np.array(values, dtype=np.float64)
 
 
@@ -251,7 +258,9 @@ def _number_texts(texts: Sequence[str]) -> Array:
     joined = "".join(texts)
     if joined.isascii() and "_" not in joined:
         try:
-            array = np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
+            array = np.array(
+                [float(text) if text else math.nan for text in texts], dtype=np.float64
+            )
         except ValueError:
             pass
         else:

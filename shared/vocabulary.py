@@ -1,4 +1,4 @@
-"""Category columns → codes: 0 missing, 1 unknown, 2 rare, then the levels, the most frequent first."""
+"""Category columns → codes: 0 missing, 1 unknown, 2 rare, then the levels by falling frequency."""
 
 from __future__ import annotations
 

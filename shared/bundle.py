@@ -1,0 +1,437 @@
+"""The model bundle: what is in model.tar.gz, sealed by digests and opened with distrust.
+
+========================= ====================================================================
+manifest.json             format, project, task, digests, libraries, metrics, hyperparameters
+schema.json               columns and target
+transforms.json           fitted transforms, and the target's
+sources.json, sources/    source declarations; one .npz of plain arrays each
+model.onnx, model.keras   the network
+golden.json               synthetic rows with their encodings, outputs and predictions
+code/, 1/                 only where a container wants them
+========================= ====================================================================
+
+The manifest is written last and names every other file with its SHA-256; its own digest covers the
+rest of the manifest, so that no byte can change unnoticed. Here: writing, loading, packing and
+unpacking. Not here: making golden rows (golden.py), running the network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import shutil
+import stat
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from shared import documents, files
+from shared.errors import BundleError
+from shared.golden import Golden, agree
+from shared.schema import Schema, Task
+from shared.sources import Source, SourceTable, enrich
+from shared.transforms import Encoded, TargetTransform, Transforms
+from shared.values import Columns
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MODEL = "model.onnx"
+KERAS_MODEL = "model.keras"
+MAX_BYTES = 8 << 30
+MAX_FILES = 10_000
+MAX_HEADER = 1 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the bundle is and holds.
+
+    Args:
+        format: 1.
+        project: the project's name.
+        task: binary, multiclass or regression.
+        digest: SHA-256 of the rest of this manifest, the files' digests included: the version.
+        files: SHA-256 of every other file, by its path in the bundle.
+        libraries: versions of the libraries that trained it.
+        training_job: its name, if it had one.
+        parent: digest of the bundle whose weights this one continued, if any.
+        metrics: numbers by split ("validation", "test") and name.
+        hyperparameters: as used, by name.
+    """
+
+    format: int
+    project: str
+    task: Task
+    digest: str
+    files: Mapping[str, str]
+    libraries: Mapping[str, str]
+    training_job: str | None
+    parent: str | None
+    metrics: Mapping[str, Mapping[str, float]]
+    hyperparameters: Mapping[str, object]
+
+    def sealed(self) -> Manifest:
+        """The same with its digest computed."""
+        text = documents.dumps(dataclasses.replace(self, digest=""))
+        return dataclasses.replace(self, digest=hashlib.sha256(text.encode()).hexdigest())
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose every byte was checked."""
+
+    path: Path
+    manifest: Manifest
+    schema: Schema
+    transforms: Transforms
+    target_transform: TargetTransform
+    sources: tuple[SourceTable, ...]
+    golden: Golden
+
+    def encode(self, columns: Columns) -> Encoded:
+        """A request's columns → the network's inputs: sources looked up, transforms applied."""
+        return self.transforms.encode(enrich(columns, self.sources))
+
+    def verify(self, run: Callable[[Encoded], npt.NDArray[np.float32]]) -> None:
+        """Replay the golden rows.
+
+        Args:
+            run: the network, from encoded rows to raw outputs.
+
+        Raises:
+            BundleError: an encoding differs in any bit, or an output by more than 1e-5; the message
+                names row and column.
+        """
+        encoded = self.encode(self.schema.from_records(self.golden.records))
+        agree(
+            self.golden,
+            encoded,
+            run(encoded),
+            numeric_names=self.transforms.numeric_names,
+            categories=[name for name, _ in self.transforms.categories],
+            where=f"{self.path}, golden.json",
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> Bundle:
+        """See `load`."""
+        return load(directory)
+
+
+def write(
+    directory: Path,
+    *,
+    project: str,
+    schema: Schema,
+    transforms: Transforms,
+    target_transform: TargetTransform,
+    sources: Sequence[SourceTable],
+    golden: Golden,
+    model_files: Mapping[str, Path],
+    hyperparameters: Mapping[str, object],
+    metrics: Mapping[str, Mapping[str, float]],
+    libraries: Mapping[str, str],
+    training_job: str | None = None,
+    parent: str | None = None,
+) -> Bundle:
+    """Write a bundle, the manifest last, and load it again to prove it.
+
+    Args:
+        directory: is made if need be; a bundle that is already there is replaced.
+        model_files: local files by their path in the bundle; model.onnx must be among them.
+        project: see Manifest.
+        hyperparameters: see Manifest.
+        metrics: see Manifest.
+        libraries: see Manifest.
+        training_job: see Manifest.
+        parent: see Manifest.
+        schema: see Bundle.
+        transforms: see Bundle.
+        target_transform: see Bundle.
+        sources: see Bundle.
+        golden: see Bundle.
+
+    Raises:
+        BundleError: model.onnx is not given, a name is not allowed, a number is not finite, or
+            other files are in the directory.
+        StorageError: the disk refuses.
+    """
+    if MODEL not in model_files:
+        raise BundleError(f"{MODEL} is not given", where=str(directory))
+    (directory / MANIFEST).unlink(missing_ok=True)
+    texts = {
+        "schema.json": schema.to_json(),
+        "transforms.json": documents.dumps({"features": transforms, "target": target_transform}),
+        "sources.json": documents.dumps([table.source for table in sources], indent=1),
+        "golden.json": golden.to_json(),
+    }
+    for name, text in texts.items():
+        files.write(directory / name, text.encode())
+    for table in sources:
+        table.save(directory / _source_file(table.source))
+    for name, path in model_files.items():
+        _check_name(name, str(directory))
+        with path.open("rb") as reading, files.atomic(directory / name) as writing:
+            shutil.copyfileobj(reading, writing, files.BLOCK)
+    names = sorted([*texts, *(_source_file(table.source) for table in sources), *model_files])
+    manifest = Manifest(
+        format=FORMAT,
+        project=project,
+        task=schema.target.task,
+        digest="",
+        files={name: files.sha256(directory / name) for name in names},
+        libraries=libraries,
+        training_job=training_job,
+        parent=parent,
+        metrics=metrics,
+        hyperparameters=hyperparameters,
+    )
+    try:
+        text = documents.dumps(manifest.sealed(), indent=1)
+    except (TypeError, ValueError) as exception:
+        raise BundleError(f"not JSON: {exception}", where=MANIFEST) from exception
+    files.write(directory / MANIFEST, text.encode())
+    return load(directory)
+
+
+def load(directory: Path) -> Bundle:
+    """Open a bundle, checking every byte.
+
+    Raises:
+        BundleError: a file is missing, extra or changed, or is not what it should be.
+    """
+    manifest = _manifest(directory)
+    _check_files(directory, manifest)
+    schema = Schema.from_json(_read(directory, "schema.json"), "schema.json", BundleError)
+    fitted = _document(directory, "transforms.json", _Transforms)
+    declared = _document(directory, "sources.json", _Sources)
+    if schema.target.task != manifest.task:
+        raise BundleError(
+            f"the task is {manifest.task}, but the schema says {schema.target.task}",
+            where=str(directory),
+        )
+    return Bundle(
+        path=directory,
+        manifest=manifest,
+        schema=schema,
+        transforms=fitted.features,
+        target_transform=fitted.target,
+        sources=tuple(
+            SourceTable.load(directory / _source_file(source), source)
+            for source in declared.sources
+        ),
+        golden=Golden.from_json(_read(directory, "golden.json"), "golden.json"),
+    )
+
+
+def pack(directory: Path, archive: Path) -> None:
+    """Pack a bundle as a .tar.gz whose bytes depend on nothing but the bundle's files.
+
+    Raises:
+        BundleError: the directory is not a whole bundle.
+        StorageError: the disk refuses.
+    """
+    names = [MANIFEST, *load(directory).manifest.files]
+    with (
+        files.atomic(archive) as file,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as compressed,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in sorted(names):
+            path = directory / name
+            entry = tarfile.TarInfo(name)
+            entry.size = path.stat().st_size
+            entry.mode = 0o644
+            with path.open("rb") as content:
+                tar.addfile(entry, content)
+
+
+def extract(
+    archive: Path, directory: Path, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
+) -> Bundle:
+    """Unpack a .tar.gz of a bundle into a new directory, and load it.
+
+    Everything is unpacked beside `directory` first, which appears only when all is well.
+
+    Args:
+        archive: the .tar.gz, not trusted.
+        directory: must not exist, or be empty.
+        max_bytes: unpacked, headers included.
+        max_files: in the archive, folders included.
+
+    Raises:
+        BundleError: the archive holds anything but plain files and folders with plain relative
+            names, holds a name twice, unpacks to too much, is damaged, or is not a bundle.
+        StorageError: the disk refuses.
+    """
+    if directory.is_dir() and any(directory.iterdir()):
+        raise BundleError("the directory is not empty", where=str(directory))
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=files.TEMPORARY, dir=directory.parent))
+    except OSError as exception:
+        raise files.disk_error(exception, directory) from exception
+    try:
+        with archive.open("rb") as file:
+            _unpack(file, fresh, str(archive), max_bytes, max_files)
+        loaded = load(fresh)
+        fresh.chmod(0o755)
+        fresh.replace(directory)
+    except OSError as exception:
+        raise files.disk_error(exception, archive) from exception
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return dataclasses.replace(loaded, path=directory)
+
+
+@dataclass(frozen=True)
+class _Transforms:
+    features: Transforms
+    target: TargetTransform
+
+
+@dataclass(frozen=True)
+class _Sources:
+    sources: tuple[Source, ...]
+
+
+class _Bounded:
+    """A stream that refuses to give more than so many bytes, or too many at once."""
+
+    def __init__(self, stream: IO[bytes], limit: int, where: str) -> None:
+        self._stream = stream
+        self._left = limit
+        self._where = where
+
+    def read(self, size: int = -1) -> bytes:
+        # tarfile reads extended headers in one piece of whatever length the archive claims.
+        if not 0 <= size <= MAX_HEADER:
+            raise BundleError("a header is too large", where=self._where)
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise BundleError("the archive unpacks to too many bytes", where=self._where)
+        return data
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+
+def _unpack(file: IO[bytes], directory: Path, where: str, max_bytes: int, max_files: int) -> None:
+    try:
+        with (
+            gzip.GzipFile(fileobj=file) as unzipped,
+            tarfile.open(
+                fileobj=cast(IO[bytes], _Bounded(cast(IO[bytes], unzipped), max_bytes, where)),
+                mode="r:",
+            ) as tar,
+        ):
+            seen: set[str] = set()
+            for entry in tar:
+                name = _checked_entry(entry, where)
+                if name in seen or len(seen) >= max_files:
+                    reason = "is there twice" if name in seen else "is one file too many"
+                    raise BundleError(f"{name!r} {reason}", where=where)
+                seen.add(name)
+                if entry.isdir():
+                    (directory / name).mkdir(parents=True, exist_ok=True)
+                    continue
+                content = tar.extractfile(entry)
+                target = directory / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("xb") as writing:
+                    shutil.copyfileobj(cast(IO[bytes], content), writing, MAX_HEADER)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as exception:
+        raise BundleError(f"not a sound .tar.gz: {exception}", where=where) from exception
+
+
+def _checked_entry(entry: tarfile.TarInfo, where: str) -> str:
+    """The entry's name without a leading "./"."""
+    if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or entry.issparse():
+        raise BundleError(f"{entry.name!r} is neither a plain file nor a folder", where=where)
+    name = entry.name.removeprefix("./").removesuffix("/")
+    if entry.isdir() and name in ("", "."):
+        return "."
+    _check_name(name, where)
+    return name
+
+
+def _check_name(name: str, where: str) -> None:
+    parts = name.split("/")
+    if (
+        any(part in ("", ".", "..") for part in parts)
+        or "\\" in name
+        or ":" in parts[0]
+        or not name.isprintable()
+    ):
+        raise BundleError(f"the name {documents.show(name)} is not allowed", where=where)
+
+
+def _source_file(source: Source) -> str:
+    return f"sources/{source.name}.npz"
+
+
+def _read(directory: Path, name: str) -> bytes:
+    try:
+        return (directory / name).read_bytes()
+    except FileNotFoundError:
+        raise BundleError("the file is missing", where=str(directory / name)) from None
+    except OSError as exception:
+        raise BundleError(
+            f"cannot be read: {exception}", where=str(directory / name)
+        ) from exception
+
+
+def _document(directory: Path, name: str, kind: type[Any]) -> Any:
+    data = documents.loads(_read(directory, name), name, BundleError)
+    if kind is _Sources:
+        data = {"sources": data}
+    return documents.decode(kind, data, name, BundleError)
+
+
+def _manifest(directory: Path) -> Manifest:
+    text = _read(directory, MANIFEST)
+    where = str(directory / MANIFEST)
+    data = documents.loads(text, where, BundleError)
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        raise BundleError(
+            f"the format is {documents.show(data.get('format'))}; this version reads {FORMAT}",
+            where=where,
+        )
+    manifest = documents.decode(Manifest, data, where, BundleError)
+    sealed = manifest.sealed()
+    if sealed.digest != manifest.digest or documents.dumps(sealed, indent=1).encode() != text:
+        raise BundleError("the manifest was changed: its digest does not fit", where=where)
+    return manifest
+
+
+def _check_files(directory: Path, manifest: Manifest) -> None:
+    found = set()
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            continue
+        if not stat.S_ISREG(mode):
+            raise BundleError("neither a plain file nor a folder", where=str(path))
+        if name != MANIFEST and name not in manifest.files:
+            raise BundleError("the manifest does not know this file", where=str(path))
+        found.add(name)
+    for name, digest in manifest.files.items():
+        if name not in found:
+            raise BundleError("the file is missing", where=str(directory / name))
+        if files.sha256(directory / name) != digest:
+            raise BundleError(
+                "the file was changed: its digest differs", where=str(directory / name)
+            )

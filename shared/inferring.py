@@ -1,0 +1,186 @@
+"""Guess a schema from a table, for a person to read and correct. Serving never guesses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shared import tables, values
+from shared.errors import DataError, nearest
+from shared.schema import Column, Target, Task
+from shared.values import Kind, Mistake
+
+if TYPE_CHECKING:
+    import pyarrow
+
+MAX_CLASSES = 20
+SAMPLE = 1000
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A guess.
+
+    Args:
+        columns: all columns but the target, in the table's order.
+        target: with its classes.
+        excluded: why a column has feature = False, by name.
+    """
+
+    columns: tuple[Column, ...]
+    target: Target
+    excluded: Mapping[str, str]
+
+
+def infer(table: pyarrow.Table, target: str, task: Task | None = None) -> Inference:
+    """Guess the columns' kinds and the target's task and classes.
+
+    Kinds come from the Arrow types. Text whose every value is a number is numeric,
+    true/false/yes/no boolean, an ISO 8601 date datetime; all other text is category. Whole numbers
+    stay numeric even when there are few of them, since they mostly count or rank. Not features:
+    columns without any value, with one value only, category columns whose every value is different
+    (identifiers), and columns of types that are no data (lists, bytes).
+
+    Raises:
+        DataError: the target is not a column, or as `infer_target`.
+    """
+    found = infer_target(table, target, task)
+    columns, excluded = [], {}
+    for name in table.column_names:
+        if name != target:
+            kind, reason = _judge(table.column(name))
+            columns.append(Column(name, kind, feature=reason is None))
+            if reason:
+                excluded[name] = reason
+    return Inference(tuple(columns), found, excluded)
+
+
+def infer_target(table: pyarrow.Table, name: str, task: Task | None = None) -> Target:
+    """Guess the task and find the classes.
+
+    Two different values, or true and false, are binary; text, and 3 to 20 different whole numbers
+    of which each occurs 5 times or more on average, multiclass; all other numbers regression.
+    Classes are sorted, numbers by value; 0.0 and 1.0 are the classes 0 and 1.
+
+    Args:
+        table: the training data.
+        name: the target's column.
+        task: what the person says it is; None: guess.
+
+    Raises:
+        DataError: the target is not a column, has no values or one class only, or does not fit the
+            task.
+    """
+    where = f"target {name!r}"
+    if name not in table.column_names:
+        cure = nearest(name, table.column_names)
+        raise DataError(f"{name!r} is not a column", where="target", cure=cure)
+    data = table.column(name)
+    kind = _kind(data)
+    if kind is None:
+        raise DataError(f"the Arrow type {data.type} cannot be predicted", where=where)
+    column = Column(name, kind)
+    array = tables.to_columns(table, [column], where)[name]
+    known = array[~values.is_missing(array)]
+    if not known.size:
+        raise DataError("every value is missing", where=where)
+    if kind == "datetime":
+        raise DataError("a date cannot be predicted", where=where)
+    whole = kind == "numeric" and bool((known == np.floor(known)).all())
+    distinct = sorted(set(known.tolist()))
+    if task is None:
+        task = _guess(kind, len(distinct), whole and len(known) >= 5 * len(distinct))
+    if len(distinct) == 1:
+        raise DataError(
+            f"the only value is {distinct[0]!r}; two or more are needed to learn from", where=where
+        )
+    if task == "regression":
+        if kind != "numeric":
+            raise DataError(f"a {kind} column cannot be a regression target", where=where)
+        return Target(name, task)
+    if kind == "numeric" and not whole:
+        raise DataError(
+            f"the value {known[known != np.floor(known)][0]!r} is no class", where=where,
+            cure='Use task = "regression"',
+        )  # fmt: skip
+    if task == "binary" and len(distinct) != 2:
+        raise DataError(
+            f"{len(distinct)} different values, but a binary target has 2", where=where,
+            cure='Use task = "multiclass"',
+        )  # fmt: skip
+    convert: Any = {"boolean": bool, "numeric": int}.get(kind, str)
+    return Target(name, task, tuple(convert(value) for value in distinct))
+
+
+def _guess(kind: Kind, distinct: int, classes: bool) -> Task:
+    if kind == "boolean" or distinct == 2:
+        return "binary"
+    if kind == "category" or (classes and distinct <= MAX_CLASSES):
+        return "multiclass"
+    return "regression"
+
+
+def _judge(data: Any) -> tuple[Kind, str | None]:
+    """A column's kind, and why it should not be a feature."""
+    import pyarrow.compute
+
+    kind = _kind(data)
+    if kind is None:
+        return "category", f"the Arrow type {data.type} is no data for a network"
+    known = len(data) - data.null_count
+    if not known:
+        return kind, "every value is missing"
+    distinct = pyarrow.compute.count_distinct(data).as_py()
+    if distinct == 1 and not data.null_count:
+        return kind, "there is only one value"
+    if kind == "category" and distinct == known and known > 2:
+        return kind, "every value is different, as in an identifier"
+    return kind, None
+
+
+def _kind(data: Any) -> Kind | None:
+    from pyarrow import types
+
+    type_ = data.type.value_type if types.is_dictionary(data.type) else data.type
+    if types.is_boolean(type_):
+        return "boolean"
+    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
+        return "numeric"
+    if types.is_timestamp(type_) or types.is_date(type_):
+        return "datetime"
+    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+        return _text_kind(data)
+    return "category" if types.is_null(type_) else None
+
+
+def _text_kind(data: Any) -> Kind:
+    import pyarrow.compute
+
+    distinct = pyarrow.compute.unique(data).to_pylist()
+    known = [text for text in distinct if text and text not in tables.MISSING_TEXTS]
+    if not known:
+        return "category"
+    if {text.lower() for text in known} <= {"true", "false", "yes", "no"}:
+        return "boolean"
+    for kind in ("numeric", "datetime"):
+        if _all_are(kind, known) and not (kind == "numeric" and any(map(_code, known))):
+            return kind
+    return "category"
+
+
+def _all_are(kind: Kind, texts: list[str]) -> bool:
+    """A sample answers for most columns that are not of the kind, before all are parsed."""
+    try:
+        values.from_texts(kind, texts[:SAMPLE])
+        values.from_texts(kind, texts)
+    except Mistake:
+        return False
+    return True
+
+
+def _code(text: str) -> bool:
+    """Digits with a leading zero, such as a postal code, are a name and not a number."""
+    return len(text) > 1 and text[0] == "0" and text.isdigit()

@@ -1,0 +1,272 @@
+"""S3 and local paths behind the same few functions: verified, retried, atomic.
+
+The one place of shared, training and inference that talks to S3. A location is ``s3://bucket/key``
+or a local path. What is stored in S3 carries its SHA-256, which S3 checks on arrival and we check
+after download. boto3 is imported where it is used; its usual environment variables and files say
+which account and endpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shared import files
+from shared.errors import StorageError
+
+T = TypeVar("T")
+
+ATTEMPTS = 4
+FIRST_WAIT = 0.2
+PART = 64 << 20
+_TRANSIENT = {
+    "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "Throttling",
+    "ThrottlingException", "500", "502", "503", "504",
+}  # fmt: skip
+
+
+class _DamagedError(Exception):
+    """What arrived is not what was stored; worth another attempt."""
+
+
+def client(session: Any = None) -> Any:
+    """An S3 client of the given boto3 session, or of the default one."""
+    import boto3
+
+    return (session or boto3).client("s3")
+
+
+def is_s3(location: str | Path) -> bool:
+    """Whether the location is in S3."""
+    return str(location).startswith("s3://")
+
+
+def split(location: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://bucket/key``; the key may be empty.
+
+    Raises:
+        StorageError: the location is not of this form.
+    """
+    bucket, _, key = location.removeprefix("s3://").partition("/")
+    if not is_s3(location) or not bucket:
+        raise StorageError("not of the form s3://bucket/key", where=location)
+    return bucket, key
+
+
+def read_bytes(location: str | Path, s3: Any = None) -> bytes:
+    """The whole content.
+
+    Raises:
+        StorageError: it is not there, cannot be read, or arrives damaged.
+    """
+    if not is_s3(location):
+        with _disk(location):
+            return Path(location).read_bytes()
+    bucket, key = split(str(location))
+    service = s3 or client()
+
+    def get() -> bytes:
+        answer = service.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        data: bytes = answer["Body"].read()
+        _compare(hashlib.sha256(data).hexdigest(), answer)
+        return data
+
+    return _attempt(get, str(location))
+
+
+def write_bytes(location: str | Path, data: bytes, s3: Any = None) -> None:
+    """Store `data`; readers see the old content or the new one, never a part.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    if not is_s3(location):
+        files.write(Path(location), data)
+        return
+    bucket, key = split(str(location))
+    service = s3 or client()
+    digest = hashlib.sha256(data)
+    _attempt(
+        lambda: service.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=data,
+            ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
+            Metadata={"sha256": digest.hexdigest()},
+        ),
+        str(location),
+    )
+
+
+def upload(path: Path, location: str | Path, s3: Any = None) -> None:
+    """Copy a local file to `location`; large ones go in parts.
+
+    Raises:
+        StorageError: the file cannot be read, or the place cannot be written.
+    """
+    if not is_s3(location):
+        _copy(path, Path(location))
+        return
+    bucket, key = split(str(location))
+    service = s3 or client()
+    with _disk(path):
+        digest = files.sha256(path)
+    extra = {"Metadata": {"sha256": digest}, "ChecksumAlgorithm": "SHA256"}
+    _attempt(
+        lambda: service.upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_transfer()),
+        str(location),
+    )
+
+
+def download(location: str | Path, path: Path, s3: Any = None) -> None:
+    """Copy `location` to a local file, atomically and verified.
+
+    Raises:
+        StorageError: it is not there, cannot be read, arrives damaged, or the disk refuses.
+    """
+    if not is_s3(location):
+        _copy(Path(location), path)
+        return
+    bucket, key = split(str(location))
+    service = s3 or client()
+
+    def get() -> None:
+        with files.atomic(path) as file:
+            answer = service.get_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+            digest = hashlib.sha256()
+            for block in answer["Body"].iter_chunks(files.BLOCK):
+                digest.update(block)
+                file.write(block)
+            _compare(digest.hexdigest(), answer)
+
+    _attempt(get, str(location))
+
+
+def list_files(location: str | Path, s3: Any = None) -> list[str]:
+    """The locations of all files under a prefix or folder, sorted; none if there are none.
+
+    Raises:
+        StorageError: the bucket is not there, or may not be listed.
+    """
+    if not is_s3(location):
+        folder = Path(location)
+        return sorted(str(path) for path in folder.rglob("*") if path.is_file())
+    bucket, prefix = split(str(location))
+    service = s3 or client()
+
+    def find() -> list[str]:
+        pages = service.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        return sorted(f"s3://{bucket}/{key}" for key in keys if not key.endswith("/"))
+
+    return _attempt(find, str(location))
+
+
+def delete(location: str | Path, s3: Any = None) -> None:
+    """Remove one file; it is no error if it is not there.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    if not is_s3(location):
+        with _disk(location):
+            Path(location).unlink(missing_ok=True)
+        return
+    bucket, key = split(str(location))
+    service = s3 or client()
+    _attempt(lambda: service.delete_object(Bucket=bucket, Key=key), str(location))
+
+
+def _transfer() -> Any:
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
+
+
+def _copy(source: Path, target: Path) -> None:
+    with _disk(source), source.open("rb") as reading, files.atomic(target) as writing:
+        shutil.copyfileobj(reading, writing, files.BLOCK)
+
+
+@contextlib.contextmanager
+def _disk(location: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exception:
+        raise files.disk_error(exception, location) from exception
+
+
+def _compare(digest: str, answer: dict[str, Any]) -> None:
+    """Our own record first; else the service's, which there is for objects stored in one part."""
+    expected = answer.get("Metadata", {}).get("sha256")
+    checksum = answer.get("ChecksumSHA256")
+    if not expected and checksum and "-" not in checksum:
+        expected = base64.b64decode(checksum).hex()
+    if expected and digest != expected:
+        raise _DamagedError(f"SHA-256 {digest} arrived where {expected} was stored")
+
+
+def _attempt(action: Callable[[], T], where: str) -> T:
+    """Run, again after what may pass by itself, at most ATTEMPTS times."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return action()
+        except (BotoCoreError, Boto3Error, ClientError, _DamagedError) as exception:
+            error, again = _explained(exception, where)
+            if not again or attempt == ATTEMPTS:
+                raise error from exception
+        except OSError as exception:
+            raise files.disk_error(exception, where) from exception
+        time.sleep(FIRST_WAIT * 2 ** (attempt - 1))
+    raise AssertionError
+
+
+def _explained(exception: Exception, where: str) -> tuple[StorageError, bool]:
+    """The error in our words, and whether another attempt may help."""
+    from botocore import exceptions as known
+
+    cause: BaseException | None = exception
+    while cause is not None and not isinstance(cause, known.ClientError | known.BotoCoreError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(exception, _DamagedError):
+        return StorageError(f"the content is damaged: {exception}", where=where), True
+    if isinstance(cause, known.ClientError):
+        return _refused(cause, where)
+    if isinstance(cause, known.NoCredentialsError | known.PartialCredentialsError):
+        cure = "Run aws configure, or set AWS_PROFILE"
+        return StorageError("there are no AWS credentials", where=where, cure=cure), False
+    if isinstance(cause, known.NoRegionError):
+        cure = "Set AWS_DEFAULT_REGION"
+        return StorageError("no AWS region is set", where=where, cure=cure), False
+    if isinstance(cause, known.ParamValidationError | known.InvalidRegionError):
+        return StorageError(f"not a place in S3: {cause}", where=where), False
+    message = f"S3 cannot be reached: {cause or exception}"
+    return StorageError(message, where=where, cure="Check the network and the endpoint"), True
+
+
+def _refused(exception: Any, where: str) -> tuple[StorageError, bool]:
+    code = str(exception.response.get("Error", {}).get("Code", ""))
+    text = exception.response.get("Error", {}).get("Message", "")
+    if code == "NoSuchBucket":
+        cure = "Check the name, or create the bucket"
+        return StorageError("there is no such bucket", where=where, cure=cure), False
+    if code in ("NoSuchKey", "404", "NotFound"):
+        return StorageError("there is no such object", where=where), False
+    if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
+        cure = "Check the role's rights, and that the bucket is yours"
+        return StorageError("access denied", where=where, cure=cure), False
+    if code in ("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"):
+        cure = "Renew the AWS credentials"
+        return StorageError(
+            f"the AWS credentials are refused: {text}", where=where, cure=cure
+        ), False
+    return StorageError(f"S3 refuses: {code}: {text}", where=where), code in _TRANSIENT
