@@ -90,8 +90,8 @@ def make(
     transforms: Transforms,
     target_transform: TargetTransform,
     sources: Sequence[SourceTable],
-    *,
     run: Callable[[Encoded], npt.NDArray[np.float32]],
+    *,
     seed: int = 0,
 ) -> Golden:
     """Golden rows and what `run`, the network, makes of them."""

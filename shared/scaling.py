@@ -199,7 +199,7 @@ class Scaler:
         x = result[:count]
         np.concatenate(chunk, out=x.reshape(-1))
         missing = np.isnan(x)
-        if missing.any():
+        if np.count_nonzero(missing):
             np.copyto(x, self._fill, where=missing)
         np.maximum(x, self._low, out=x)
         np.minimum(x, self._high, out=x)

@@ -8,6 +8,7 @@ where a source's table comes from (tables.py, storage.py).
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -120,45 +121,64 @@ class SourceTable:
 
         where = f"source {source.name!r}"
         keys = [Column(name=its, kind="category") for its in source.keys.values()]
-        times = [Column(name=source.as_of[1], kind="datetime")] if source.as_of else []
-        found = tables.to_columns(table, keys, where)
-        moments = tables.to_columns(table, times, where)
-        data = tables.to_columns(table, source.columns, where)
-        usable = np.ones(table.num_rows, dtype=bool)
-        for array in [*found.values(), *moments.values()]:
+        time = [Column(name=source.as_of[1], kind="datetime")] if source.as_of else []
+        return cls.from_columns(
+            source,
+            tables.to_columns(table, keys, where),
+            tables.to_columns(table, time, where),
+            tables.to_columns(table, source.columns, where),
+        )
+
+    @classmethod
+    def from_columns(
+        cls, source: Source, keys: Columns, time: Columns, data: Columns
+    ) -> SourceTable:
+        """Sort a source's rows, given as canonical arrays under the source's own names.
+
+        Args:
+            source: the declaration.
+            keys: its key columns, all of category kind.
+            time: with as_of its time column; else empty.
+            data: its other columns.
+
+        Raises:
+            DataError: without as_of, two rows have the same keys; or the keys have too many levels.
+        """
+        where = f"source {source.name!r}"
+        names = list(source.keys.values())
+        usable = np.ones(len(keys[names[0]]), dtype=bool)
+        for array in [*keys.values(), *time.values()]:
             usable &= ~values.is_missing(array)
         rows = np.flatnonzero(usable)
         arrays: dict[str, Array] = {}
-        codes = []
-        for i, column in enumerate(keys):
-            levels, code = np.unique(found[column.name][rows].astype(object), return_inverse=True)
+        codes, sizes = [], []
+        for i, name in enumerate(names):
+            levels, code = np.unique(keys[name][rows], return_inverse=True)
             _pack(arrays, f"key{i}", levels.tolist())
             codes.append(code.reshape(-1).astype(np.int64))
-        group = _mixed(codes, [len(arrays[f"key{i}.ends"]) for i in range(len(keys))])
-        arrays["groups"], group = _distinct(group)
-        time = moments[times[0].name][rows].astype(np.int64) if times else np.zeros_like(group)
-        arrays["times"], rank = _distinct(time)
+            sizes.append(len(levels))
+        if math.prod(sizes) >= 1 << 63:
+            raise DataError("the keys have too many different values", where=where)
+        arrays["groups"], group = _distinct(_mixed(codes, sizes))
+        moments = time[source.as_of[1]][rows] if source.as_of else np.zeros(len(rows))
+        arrays["times"], rank = _distinct(moments.astype(np.int64))
         position = group * (len(arrays["times"]) + 1) + rank + 1
         order = np.argsort(position, kind="stable")
         position = position[order]
-        last = np.append(position[1:] != position[:-1], True) if len(rows) else order.astype(bool)
+        last = np.append(position[1:] != position[:-1], True)[: len(rows)]
         if not source.as_of and not last.all():
-            first = int(np.flatnonzero(~last)[0])
-            cls._refuse_duplicate(source, found, rows[order[first : first + 2]], where)
+            first, second = rows[order[np.flatnonzero(~last)[0] :][:2]].tolist()
+            key = ", ".join(f"{name} = {keys[name][first]!r}" for name in names)
+            raise DataError(
+                f"rows {first} and {second} have the same key, {key}",
+                where=where,
+                cure="Keep one row a key, or give as_of if the rows differ in time",
+            )
         arrays["positions"] = position[last]
         kept = rows[order[last]]
         for i, column in enumerate(source.columns):
             _store(arrays, f"column{i}", column, data[column.name][kept])
         return cls(source, arrays)
-
-    @staticmethod
-    def _refuse_duplicate(source: Source, found: Columns, rows: Array, where: str) -> None:
-        key = ", ".join(f"{its} = {found[its][rows[0]]!r}" for its in source.keys.values())
-        raise DataError(
-            f"rows {rows[0]} and {rows[1]} have the same key, {key}",
-            where=where,
-            cure="Keep one row a key, or give as_of if the rows differ in time",
-        )
 
     def lookup(self, columns: Columns) -> Columns:
         """What the source knows of each row.

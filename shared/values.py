@@ -164,7 +164,7 @@ def _finite_text(number: float) -> str:
 def _numbers(values: Sequence[object]) -> Array:
     array = plain_numbers([values])
     if array is not None:
-        return array[0]
+        return array.reshape(-1)
     return np.array([_number(row, value) for row, value in enumerate(values)], dtype=np.float64)
 
 
