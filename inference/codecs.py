@@ -113,7 +113,7 @@ def _parser(content_type: str) -> Callable[[bytes], Request]:
                 status=415,
                 cure="Send UTF-8",
             )
-    parsers = {JSON: _parse_json, CSV: _parse_csv}
+    parsers: dict[str, Callable[[bytes], Request]] = {JSON: _parse_json, CSV: _parse_csv}
     if kind not in parsers:
         raise InputError(
             "unsupported_media_type",
@@ -150,14 +150,6 @@ def _parse_json(body: bytes) -> Records:
             f"The body is {_json_name(document)}, not rows",
             cure='Send {"instances": [{…}, …]}, an object or a list of objects',
         )
-    for row, record in enumerate(document):
-        if type(record) is not dict:
-            raise InputError(
-                "wrong_shape",
-                f"The row is {_json_name(record)}, not an object",
-                row=row,
-                cure="Send each row as an object of values by column name",
-            )
     return Records(document)
 
 

@@ -1,4 +1,4 @@
-"""The core of serving: bytes → columns → matrices → scores → bytes, and the toolkit's four functions.
+"""The core of serving, bytes → columns → matrices → scores → bytes, and the toolkit's functions.
 
 `Model` is a bundle that has proved itself: digests checked and golden rows replayed before it
 answers anything. `model_fn`, `input_fn`, `predict_fn` and `output_fn` have the signatures of
@@ -9,6 +9,7 @@ HTTP is not known here: a client's mistake is an `InputError`, anything else our
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,11 @@ import onnxruntime
 
 from inference import codecs
 from shared import bundle as bundles
-from shared import predictions, sources
+from shared import predictions
 from shared.errors import BundleError
 from shared.predictions import Predictions
 from shared.transforms import Encoded
+from shared.values import Columns
 
 CHUNK_ROWS = 4096
 """Rows scored at once: enough to be fast, few enough to bound the memory of a large request."""
@@ -54,7 +56,7 @@ class Model:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        path = bundle.path / "model.onnx"
+        path = bundle.path / bundles.MODEL
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -94,19 +96,19 @@ class Model:
             columns = schema.from_records(request.rows)
         else:
             columns = schema.from_cells(*request.split(self._names))
-        rows = len(next(iter(columns.values())))
-        chunks = [
-            self._score({name: cells[start : start + CHUNK_ROWS] for name, cells in columns.items()})
-            for start in range(0, rows, CHUNK_ROWS)
-        ]
-        outputs = chunks[0] if len(chunks) == 1 else np.concatenate(chunks)
-        return Answer(
-            predictions.decode(outputs, schema.target, self._bundle.target_transform), self.version
-        )
+        outputs = np.concatenate([self.run(self._bundle.encode(part)) for part in chunks(columns)])
+        found = predictions.decode(outputs, schema.target, self._bundle.target_transform)
+        return Answer(found, self.version)
 
-    def _score(self, columns: Columns) -> npt.NDArray[np.float32]:
-        bundle = self._bundle
-        return self.run(bundle.transforms.encode(sources.enrich(columns, bundle.sources)))
+
+def chunks(columns: Columns) -> Iterator[Columns]:
+    """`columns` in pieces of at most CHUNK_ROWS rows."""
+    rows = len(next(iter(columns.values())))
+    if rows <= CHUNK_ROWS:
+        yield columns
+        return
+    for start in range(0, rows, CHUNK_ROWS):
+        yield {name: array[start : start + CHUNK_ROWS] for name, array in columns.items()}
 
 
 def model_fn(model_dir: str | Path) -> Model:

@@ -8,15 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shared.errors import BundleError
 from tests.support import bundles, serving
 from tests.support.serving import Reply, Server
 
@@ -211,9 +210,7 @@ def test_the_log_has_a_line_for_each_refusal_and_none_of_the_clients_values(
     assert secret not in server.stderr.read_text()
 
 
-def test_eight_clients_at_once_all_get_their_own_answers(
-    bundle: Path, tmp_path: Path
-) -> None:
+def test_eight_clients_at_once_all_get_their_own_answers(bundle: Path, tmp_path: Path) -> None:
     rows = bundles.rows(40)
     with serving.serve(bundle, tmp_path / "stderr", workers=2) as server:
         expected = server.invoke({"instances": rows}).json()["predictions"]
@@ -249,6 +246,13 @@ def test_sigterm_finishes_what_is_under_way_and_exits_0(bundle: Path, tmp_path: 
         assert not serving.listens(server.port)
 
 
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + serving.START_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def workers_of(server: Server) -> set[int]:
     return {line["pid"] for line in server.log() if line["event"] == "ready"}
 
@@ -257,22 +261,16 @@ def test_a_worker_that_dies_is_replaced(bundle: Path, tmp_path: Path) -> None:
     with serving.serve(bundle, tmp_path / "stderr") as server:
         [worker] = workers_of(server)
         os.kill(worker, signal.SIGKILL)
+        eventually(lambda: len(workers_of(server)) == 2)
         serving.wait_until_ready(server)
         assert answers_well(server)
-        assert worker not in workers_of(server) - {worker}
-        assert len(workers_of(server)) == 2
 
 
 def test_no_worker_outlives_a_server_that_is_killed(bundle: Path, tmp_path: Path) -> None:
     with serving.serve(bundle, tmp_path / "stderr", workers=2) as server:
         server.process.kill()
         server.process.wait()
-        gone = threading.Event()
-        for _ in range(300):
-            if not serving.listens(server.port):
-                break
-            gone.wait(0.1)
-        assert not serving.listens(server.port)
+        eventually(lambda: not serving.listens(server.port))
 
 
 def refused_start(model_dir: Path, port: int, tmp_path: Path) -> str:
@@ -340,12 +338,10 @@ def test_help_names_every_variable() -> None:
         capture_output=True,
         check=True,
     )
-    for name in ("SM_MODEL_DIR", "SERVER_ADDRESS", "SAGEMAKER_BIND_TO_PORT", "MODEL_SERVER_WORKERS"):
+    for name in (
+        "SM_MODEL_DIR",
+        "SERVER_ADDRESS",
+        "SAGEMAKER_BIND_TO_PORT",
+        "MODEL_SERVER_WORKERS",
+    ):
         assert name.encode() in done.stdout
-
-
-def test_a_bundle_error_is_what_the_handler_raises_for_a_bad_directory(tmp_path: Path) -> None:
-    from inference import handler
-
-    with pytest.raises(BundleError):
-        handler.model_fn(tmp_path)

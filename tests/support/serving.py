@@ -95,9 +95,7 @@ class Server:
         """POST /invocations; what is not bytes or text is sent as JSON."""
         data = body if isinstance(body, bytes | str) else json.dumps(body)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.request(
-            "POST", "/invocations", data, {"Content-Type": content_type, **named}
-        )
+        return self.request("POST", "/invocations", data, {"Content-Type": content_type, **named})
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stderr.read_text().splitlines()]

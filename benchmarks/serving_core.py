@@ -1,0 +1,85 @@
+"""What the handler costs beside the network itself: one row, bytes to bytes, in one thread.
+
+The row has 20 numeric columns (one of them missing), 8 category and 2 datetime columns; each request
+is parsed, validated, transformed, scored and encoded. The measure is the bare ONNX Runtime call on
+the same matrices. Both are timed in turn, many times over, and the medians are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.figures import Figure, report
+from inference import codecs, handler
+from shared import bundle as bundles
+from shared.schema import Column
+from tests.support import bundles as support
+
+ROUNDS = 400
+CALLS = 50
+
+COLUMNS = (
+    *(Column(f"number{i}", "numeric", log=i < 4) for i in range(20)),
+    *(Column(f"category{i}", "category") for i in range(8)),
+    *(Column(f"time{i}", "datetime") for i in range(2)),
+)
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    """Rows of which every second one lacks a number."""
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        row: dict[str, Any] = {f"number{i}": float(random.lognormal()) for i in range(20)}
+        row |= {f"category{i}": f"level {random.integers(30)}" for i in range(8)}
+        moments = random.integers(1_600_000_000, 1_700_000_000, 2)
+        row |= {f"time{i}": str(np.datetime64(int(m), "s")) for i, m in enumerate(moments)}
+        if number % 2 == 0:
+            row["number7"] = None
+        made.append(row)
+    return made
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """Mean time of one call in one round."""
+    started = time.perf_counter()
+    for _ in range(CALLS):
+        call()
+    return (time.perf_counter() - started) / CALLS
+
+
+def main() -> int:
+    """Measures and prints."""
+    with tempfile.TemporaryDirectory() as place:
+        path = support.build(Path(place) / "bundle", "binary", COLUMNS, rows(2000), source=False)
+        model = handler.model_fn(path)
+        bundle = bundles.load(path)
+    row = rows(1)[0]
+    body = json.dumps({"instances": [row]}).encode()
+    encoded = bundle.encode(bundle.schema.from_records([row]))
+
+    def core() -> object:
+        request = handler.input_fn(body, codecs.JSON)
+        return handler.output_fn(handler.predict_fn(request, model), codecs.JSON)
+
+    def bare() -> object:
+        return model.run(encoded)
+
+    pairs = [(seconds(core), seconds(bare)) for _ in range(ROUNDS)]
+    core_time, bare_time = (statistics.median(times) for times in zip(*pairs, strict=True))
+    print(f"handler core {core_time * 1e6:.1f} µs, ONNX Runtime alone {bare_time * 1e6:.1f} µs")
+    ratio = core_time / bare_time
+    return report([Figure("handler core, one row, against ONNX Runtime", ratio, "x", "<=", 6, 3)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+"""Small real bundles: fitted transforms, a source table, and a random network made with onnx.
+
+No TensorFlow: the network is two dense layers over the numeric matrix and embedded codes, with the
+inputs and the output that an exported Keras network has.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+import pyarrow as pa
+from onnx import TensorProto, helper, numpy_helper
+
+from shared import bundle as bundles
+from shared import golden
+from shared.schema import Column, Schema, Target, Task
+from shared.sources import Source, SourceTable, enrich
+from shared.transforms import Encoded, TargetTransform, Transforms
+
+COLUMNS = (
+    Column("distance", "numeric"),
+    Column("seats", "numeric", scale="quantile"),
+    Column("price", "numeric", log=True),
+    Column("night", "boolean"),
+    Column("carrier", "category"),
+    Column("origin", "category", nullable=False),
+    Column("departure", "datetime", timezone="America/New_York"),
+)
+WEATHER = Source(
+    "weather",
+    keys={"origin": "origin"},
+    columns=(Column("temp", "numeric"), Column("sky", "category", min_count=1)),
+    as_of=("departure", "hour"),
+    tolerance=7200,
+)
+TARGETS: dict[Task, Target] = {
+    "binary": Target("late", "binary", (False, True)),
+    "multiclass": Target("fare", "multiclass", ("economy", "first", "second")),
+    "regression": Target("delay", "regression"),
+}
+ROW: dict[str, Any] = {
+    "distance": 1400.5,
+    "seats": 180,
+    "price": None,
+    "night": True,
+    "carrier": "UA",
+    "origin": "JFK",
+    "departure": "2013-07-01T15:30:00",
+}
+"""One good row of a request."""
+
+
+def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Good rows of a request, one value in ten missing where it may be."""
+    random = np.random.default_rng(seed)
+    hours = random.integers(0, 24 * 365, count)
+    made: list[dict[str, Any]] = [
+        {
+            "distance": float(random.normal(1000, 400)),
+            "seats": int(random.integers(2, 400)),
+            "price": float(random.lognormal(4, 1)),
+            "night": bool(random.integers(2)),
+            "carrier": str(random.choice(["UA", "AA", "B6", "DL"])),
+            "origin": str(random.choice(["JFK", "LGA", "EWR"])),
+            "departure": str(np.datetime64("2013-01-01T00:00:00") + np.timedelta64(hour, "h")),
+        }
+        for hour in hours.tolist()
+    ]
+    for row in made:
+        for column in COLUMNS:
+            if column.nullable and random.random() < 0.1:
+                row[column.name] = None
+    return made
+
+
+def build(
+    directory: Path,
+    task: Task = "binary",
+    columns: Sequence[Column] = COLUMNS,
+    training_rows: Sequence[dict[str, Any]] | None = None,
+    source: bool = True,
+) -> Path:
+    """Write a bundle that serves `task`; the same arguments give the same bytes.
+
+    Args:
+        directory: where it goes.
+        task: what is answered.
+        columns: what a request brings.
+        training_rows: what the transforms are fitted on; `rows` unless given.
+        source: whether the weather is looked up.
+    """
+    target = TARGETS[task]
+    tables = [weather()] if source else []
+    found = tuple(column for table in tables for column in table.source.named_columns)
+    schema = Schema(tuple(columns), found, target)
+    training = enrich(schema.from_records(training_rows or rows(500)), tables)
+    transforms = Transforms.fit(training, schema.features)
+    delays = np.random.default_rng(1).normal(10, 5, 100)
+    target_transform = TargetTransform.fit(delays, target)
+    directory.mkdir(parents=True, exist_ok=True)
+    model = directory.parent / f"{directory.name}.onnx"
+    widths = {"binary": 1, "multiclass": len(target.classes), "regression": 1}
+    network(model, transforms, widths[task], task)
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    inputs = {given.name for given in session.get_inputs()}
+
+    def run(encoded: Encoded) -> npt.NDArray[np.float32]:
+        feed = {"numeric": encoded.numeric, "codes": encoded.codes}
+        return np.asarray(session.run(["output"], {name: feed[name] for name in inputs})[0])
+
+    written = bundles.write(
+        directory,
+        project="flights",
+        schema=schema,
+        transforms=transforms,
+        target_transform=target_transform,
+        sources=tables,
+        golden=golden.make(schema, transforms, target_transform, tables, run=run),
+        model_files={bundles.MODEL: model},
+        hyperparameters={},
+        metrics={},
+        libraries={},
+    )
+    model.unlink()
+    return written.path
+
+
+def copy(bundle: Path, to: Path) -> Path:
+    """A bundle to spoil."""
+    return Path(shutil.copytree(bundle, to))
+
+
+def weather() -> SourceTable:
+    """Hourly weather of three airports in 2013."""
+    hours = np.arange("2013-01-01", "2014-01-01", dtype="datetime64[h]").astype("datetime64[us]")
+    random = np.random.default_rng(2)
+    origins = ["JFK", "LGA", "EWR"]
+    table = pa.table(
+        {
+            "origin": np.repeat(origins, len(hours)).tolist(),
+            "hour": pa.array(np.tile(hours, len(origins))),
+            "temp": random.normal(15, 8, len(hours) * len(origins)),
+            "sky": random.choice(["clear", "rain"], len(hours) * len(origins)).tolist(),
+        }
+    )
+    return SourceTable.build(WEATHER, table)
+
+
+def network(path: Path, transforms: Transforms, outputs: int, task: Task) -> None:
+    """A random network for what `transforms` encode, with `outputs` outputs, as an ONNX file."""
+    random = np.random.default_rng(3)
+    nodes, weights, inputs, joined = [], [], [], []
+    width = len(transforms.numeric_names)
+
+    def constant(name: str, *shape: int) -> str:
+        values = (random.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, name))
+        return name
+
+    if width:
+        inputs.append(helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", width]))
+        joined.append("numeric")
+    if transforms.categories:
+        count = len(transforms.categories)
+        inputs.append(helper.make_tensor_value_info("codes", TensorProto.INT32, ["n", count]))
+        for place, (_, cardinality) in enumerate(transforms.categories):
+            weights.append(numpy_helper.from_array(np.array(place), f"place{place}"))
+            table = constant(f"table{place}", cardinality, 4)
+            nodes += [
+                helper.make_node("Gather", ["codes", f"place{place}"], [f"code{place}"], axis=1),
+                helper.make_node("Gather", [table, f"code{place}"], [f"embedded{place}"]),
+            ]
+            joined.append(f"embedded{place}")
+            width += 4
+    final = {"binary": "Sigmoid", "multiclass": "Softmax", "regression": "Identity"}[task]
+    nodes += [
+        helper.make_node("Concat", joined, ["joined"], axis=1),
+        helper.make_node("Gemm", ["joined", constant("w1", width, 64), constant("b1", 64)], ["h"]),
+        helper.make_node("Relu", ["h"], ["active"]),
+        helper.make_node(
+            "Gemm", ["active", constant("w2", 64, outputs), constant("b2", outputs)], ["raw"]
+        ),
+        helper.make_node(final, ["raw"], ["output"]),
+    ]
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", outputs])
+    graph = helper.make_graph(nodes, "network", inputs, [output], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
