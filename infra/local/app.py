@@ -1,0 +1,214 @@
+"""The WSGI application: which service a request is for, by its signature, and who answers it.
+
+SageMaker's requests are answered here, and only here: what is not offered is refused, and never
+passed on. IAM's missing operation is answered by `neighbours`. Everything else is moto's; an
+operation that moto lacks becomes an AWS error instead of a page of HTML.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import re
+import traceback
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from xml.sax.saxutils import escape
+
+from infra.local import neighbours, wire
+from infra.local.endpoints import FORWARDED, Endpoints
+from infra.local.models import Models
+from infra.local.record import HEALTH
+from infra.local.state import Cloud, Operation
+from infra.local.tags import Tags
+from infra.local.training_jobs import TrainingJobs
+from infra.local.wire import RefusalError
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+LARGEST_INVOCATION = 6_291_456
+_CREDENTIAL = re.compile(r"Credential=[^/,]+/\d+/[^/,]+/(?P<service>[^/,]+)/aws4_request")
+_INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
+_REASONS = {200: "OK", 400: "Bad Request", 413: "Payload Too Large", 424: "Failed Dependency"}
+
+
+class Application:
+    """The whole local cloud as one WSGI callable."""
+
+    def __init__(
+        self, cloud: Cloud, moto: Callable[[Environ, StartResponse], Iterable[bytes]]
+    ) -> None:
+        self._cloud = cloud
+        self._moto = moto
+        models = Models(cloud)
+        self._endpoints = Endpoints(cloud, models)
+        self._operations: dict[str, Operation] = {
+            **TrainingJobs(cloud).operations(),
+            **models.operations(),
+            **self._endpoints.operations(),
+            **Tags(cloud).operations(),
+        }
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer one request."""
+        request_id = str(uuid.uuid4())
+        match = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+        service = match["service"] if match else None
+        if service is None and environ.get("PATH_INFO") == HEALTH:
+            return _send(start_response, 200, {}, json.dumps({"pid": os.getpid()}).encode())
+        if service == "sagemaker":
+            return self._sagemaker(environ, start_response, request_id)
+        if service == "iam":
+            body = _body(environ)
+            environ["wsgi.input"] = io.BytesIO(body)
+            answer = neighbours.simulate_principal_policy(body, request_id)
+            if answer is not None:
+                return _send(start_response, 200, {"Content-Type": "text/xml"}, answer)
+        return self._pass_on(environ, start_response, request_id)
+
+    def _sagemaker(
+        self, environ: Environ, start_response: StartResponse, request_id: str
+    ) -> Iterable[bytes]:
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        headers = {"x-amzn-RequestId": request_id}
+        try:
+            if target:
+                headers["Content-Type"] = "application/x-amz-json-1.1"
+                answer = self._control(target.rpartition(".")[2], _body(environ))
+                return _send(start_response, 200, headers, answer)
+            found, body = self._runtime(environ)
+            return _send(start_response, 200, {**headers, **found}, body)
+        except RefusalError as refusal:
+            return _refuse(start_response, headers, refusal, control=bool(target))
+        except Exception as error:
+            traceback.print_exc()
+            failure = RefusalError("InternalFailure", f"The local cloud failed: {error}", 500)
+            return _refuse(start_response, headers, failure, control=bool(target))
+
+    def _control(self, name: str, body: bytes) -> bytes:
+        operation = self._operations.get(name)
+        if operation is None:
+            raise RefusalError(
+                "UnknownOperationException", f"The local cloud does not offer SageMaker's {name}."
+            )
+        model = wire.service("sagemaker").operation_model(name)
+        try:
+            parameters = json.loads(body or b"{}")
+        except ValueError:
+            raise RefusalError("SerializationException", "The request is not JSON.") from None
+        answer = operation(wire.read(model.input_shape, parameters))
+        if model.output_shape is None:
+            return b""
+        return json.dumps(wire.render(model.output_shape, answer or {})).encode()
+
+    def _runtime(self, environ: Environ) -> tuple[dict[str, str], bytes]:
+        match = _INVOCATIONS.fullmatch(environ.get("PATH_INFO", ""))
+        if not match or environ["REQUEST_METHOD"] != "POST":
+            raise RefusalError(
+                "UnknownOperationException",
+                f"The local cloud does not offer {environ['REQUEST_METHOD']} "
+                f"{environ.get('PATH_INFO', '')} of SageMaker.",
+            )
+        body = _body(environ, LARGEST_INVOCATION)
+        members = wire.service("sagemaker-runtime").operation_model("InvokeEndpoint").input_shape
+        request = {"EndpointName": match["name"], "Body": ""}
+        for name, shape in members.members.items():
+            header = shape.serialization.get("name") if shape.serialization else None
+            value = environ.get(_environ_key(header)) if name != "EndpointName" and header else None
+            if value is not None:
+                if name not in FORWARDED:
+                    raise RefusalError("ValidationError", f"The local cloud does not offer {name}.")
+                request[name] = value
+        try:
+            wire.read(members, request)
+        except RefusalError as refusal:
+            raise RefusalError("ValidationError", refusal.message) from None
+        return self._endpoints.invoke(match["name"], request, body)
+
+    def _pass_on(
+        self, environ: Environ, start_response: StartResponse, request_id: str
+    ) -> Iterable[bytes]:
+        try:
+            return self._moto(environ, start_response)
+        except NotImplementedError as error:
+            refusal = RefusalError(
+                "UnknownOperationException", f"The local cloud does not offer this: {error}"
+            )
+        except OSError as error:
+            traceback.print_exc()
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            what = f"the disk that holds {self._cloud.root} is full" if full else str(error)
+            refusal = RefusalError(
+                "InsufficientStorage" if full else "InternalFailure",
+                f"The local cloud failed: {what}",
+                507 if full else 500,
+            )
+        except Exception as error:
+            traceback.print_exc()
+            refusal = RefusalError(
+                "InternalFailure", f"The local cloud failed: {type(error).__name__}: {error}", 500
+            )
+        if "HTTP_X_AMZ_TARGET" in environ:
+            headers = {"Content-Type": "application/x-amz-json-1.1"}
+            return _refuse(start_response, headers, refusal, control=True)
+        detail = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+        tail = f"<RequestId>{request_id}</RequestId>"
+        s3 = not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+        text = (
+            f"<Error>{detail}{tail}</Error>"
+            if s3
+            else f"<ErrorResponse><Error>{detail}</Error>{tail}</ErrorResponse>"
+        )
+        xml = {"Content-Type": "application/xml"}
+        return _send(start_response, refusal.status, xml, text.encode())
+
+
+def _environ_key(header: str) -> str:
+    name = header.upper().replace("-", "_")
+    return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
+
+
+def _body(environ: Environ, largest: int | None = None) -> bytes:
+    """The request's body.
+
+    Raises:
+        RefusalError: it has more than `largest` bytes.
+    """
+    length = environ.get("CONTENT_LENGTH")
+    size = int(length) if length else (largest + 1 if largest is not None else -1)
+    chunked = environ.get("wsgi.input_terminated", False)
+    if largest is None or size <= largest or (chunked and not length):
+        body: bytes = environ["wsgi.input"].read(size) if length or chunked else b""
+        if largest is None or len(body) <= largest:
+            return body
+    raise RefusalError("", f"HTTP content length exceeded {largest} bytes.", 413)
+
+
+def _refuse(
+    start_response: StartResponse,
+    headers: Mapping[str, str],
+    refusal: RefusalError,
+    *,
+    control: bool,
+) -> Iterable[bytes]:
+    """An error as SageMaker's control plane or its runtime words it."""
+    if not refusal.code:
+        body = {"message": refusal.message}
+    elif control:
+        body = wire.error_body(refusal, declared=refusal.code.startswith("Resource"))
+    else:
+        body = {"Message": refusal.message, **refusal.fields}
+        headers = {**headers, "x-amzn-ErrorType": refusal.code, "Content-Type": "application/json"}
+    return _send(start_response, refusal.status, headers, json.dumps(body).encode())
+
+
+def _send(
+    start_response: StartResponse, status: int, headers: Mapping[str, str], body: bytes
+) -> Iterable[bytes]:
+    pairs = [*headers.items(), ("Content-Length", str(len(body)))]
+    start_response(f"{status} {_REASONS.get(status, 'Error')}", pairs)
+    return [body]

@@ -1,0 +1,85 @@
+"""The daemon's process: ``python -m infra.local.daemon <root>``, started by `door`.
+
+It binds its port, starts serving, and writes its record last, so that a record always names a
+daemon that answers. SIGTERM ends it; what it started ends with it, because each guard sees its
+pipe close.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from infra.local import environment
+from infra.local.processes import Ledger, identity
+from infra.local.record import FILE, Record
+from infra.local.state import Cloud, Settings
+
+OPEN_FILES = 65536  # moto's S3 keeps one descriptor for each large object
+LOCALHOST = "127.0.0.1"
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    root = Path(sys.argv[1]).resolve()
+    settings = _settings()
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOCALHOST, int(os.environ.get("LOCAL_CLOUD_PORT", "0"))))
+    listener.listen(128)
+    port: int = listener.getsockname()[1]
+    url = f"http://{LOCALHOST}:{port}"
+    _allow_many_files()
+    children = environment.child(url, root)
+    for name in [each for each in os.environ if each not in children]:
+        del os.environ[name]
+    os.environ.update(children)
+    environment.write_files(root)
+    tempfile.tempdir = str(root / "work")
+
+    from infra.local import server
+    from infra.local.app import Application
+
+    cloud = Cloud(root, url, settings, children, Ledger(root / "processes"))
+    serving = server.serve(listener, Application(cloud, server.moto()))
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=serving.serve_forever, daemon=True).start()
+    started = identity(os.getpid())
+    assert started is not None
+    Record(os.getpid(), started, port).write(root)
+    ended.wait()
+    (root / FILE).unlink(missing_ok=True)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _settings() -> Settings:
+    given = {
+        name: float(os.environ[variable])
+        for name, variable in (
+            ("stop_grace", "LOCAL_CLOUD_STOP_GRACE"),
+            ("startup_timeout", "LOCAL_CLOUD_STARTUP_TIMEOUT"),
+        )
+        if variable in os.environ
+    }
+    return Settings(**given)
+
+
+def _allow_many_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    main()

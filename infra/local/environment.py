@@ -1,0 +1,58 @@
+"""The environment of clients of the local cloud: pointed at it, and away from any real account."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+REGION = "us-east-1"
+ACCESS_KEY = "local"
+SECRET_KEY = "local"  # noqa: S105
+# What must not reach a job or a server from whoever happened to start the daemon.
+LEFT_OUT = (
+    *("AWS_", "BOTO_", "MOTO_", "SM_", "SAGEMAKER_", "TRAINING_JOB_", "TF_CONFIG"),
+    *("LOCAL_CLOUD_", "PYTHONPATH", "PYTHONHOME", "MAKE", "MFLAGS"),
+)
+TELEMETRY = """\
+SchemaVersion: '1.0'
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+"""
+
+
+def client(url: str, root: Path) -> dict[str, str]:
+    """Variables that make any AWS SDK talk to the cloud at `url`."""
+    directory = root / "aws"
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_SESSION_TOKEN": "",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_PROFILE": "default",
+        "AWS_CONFIG_FILE": str(directory / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(directory / "credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "2",
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(directory / "sagemaker.yaml"),
+    }
+
+
+def write_files(root: Path) -> None:
+    """The files that `client` names."""
+    directory = root / "aws"
+    directory.mkdir(parents=True, exist_ok=True)
+    keys = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    (directory / "config").write_text(f"[default]\nregion = {REGION}\n")
+    (directory / "credentials").write_text(f"[default]\n{keys}")
+    (directory / "sagemaker.yaml").write_text(TELEMETRY)
+
+
+def child(url: str, root: Path, own: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a job or a server inherits: the daemon's environment without the private parts."""
+    kept = {name: value for name, value in own.items() if not name.startswith(LEFT_OUT)}
+    return {**kept, **client(url, root)}

@@ -1,0 +1,226 @@
+"""Models and endpoint configurations: what an endpoint will run, kept as it was given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from infra.local.state import Answer, Cloud, Operation, arn, now, page
+from infra.local.tags import as_pairs
+from infra.local.wire import invalid, not_offered
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as CreateModel gave it."""
+
+    name: str
+    arn: str
+    created: datetime
+    request: Mapping[str, Any]
+
+    @property
+    def container(self) -> Mapping[str, Any]:
+        """Its one container."""
+        one: Mapping[str, Any] = (
+            self.request.get("PrimaryContainer") or self.request["Containers"][0]
+        )
+        return one
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """An endpoint configuration, and the models it named when an endpoint took it."""
+
+    name: str
+    arn: str
+    created: datetime
+    request: Mapping[str, Any]
+
+    @property
+    def variants(self) -> list[Mapping[str, Any]]:
+        """Its production variants."""
+        return list(self.request["ProductionVariants"])
+
+
+class Models:
+    """Every model and every endpoint configuration of this cloud."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._models: dict[str, Model] = {}
+        self._configs: dict[str, EndpointConfig] = {}
+
+    def operations(self) -> dict[str, Operation]:
+        """What this answers, by the operation's name."""
+        return {
+            "CreateModel": self.create_model,
+            "DescribeModel": self.describe_model,
+            "ListModels": self.list_models,
+            "DeleteModel": self.delete_model,
+            "CreateEndpointConfig": self.create_config,
+            "DescribeEndpointConfig": self.describe_config,
+            "ListEndpointConfigs": self.list_configs,
+            "DeleteEndpointConfig": self.delete_config,
+        }
+
+    def model(self, name: str) -> Model:
+        """The model of this name.
+
+        Raises:
+            RefusalError: there is none.
+        """
+        found = self._models.get(name)
+        if found is None:
+            raise invalid(f'Could not find model "{arn("model", name)}".')
+        return found
+
+    def config(self, name: str) -> EndpointConfig:
+        """The endpoint configuration of this name.
+
+        Raises:
+            RefusalError: there is none.
+        """
+        found = self._configs.get(name)
+        if found is None:
+            place = arn("endpoint-config", name)
+            raise invalid(f'Could not find endpoint configuration "{place}".')
+        return found
+
+    def create_model(self, request: dict[str, Any]) -> Answer:
+        """Keep a model."""
+        name = request["ModelName"]
+        containers = [request["PrimaryContainer"]] if "PrimaryContainer" in request else []
+        containers += request.get("Containers", [])
+        if not containers:
+            raise invalid("You must provide either PrimaryContainer or Containers.")
+        if len(containers) > 1:
+            raise not_offered("a model of several containers")
+        if "ExecutionRoleArn" not in request:
+            raise invalid("ExecutionRoleArn is required.")
+        if not containers[0].get("Image"):
+            raise not_offered("a container without an Image")
+        if containers[0].get("Mode", "SingleModel") != "SingleModel":
+            raise not_offered("multi-model containers")
+        containers[0].setdefault("Mode", "SingleModel")
+        model_arn = arn("model", name)
+        with self._cloud.lock:
+            if name in self._models:
+                raise invalid(f'Cannot create already existing model "{model_arn}".')
+            self._models[name] = Model(name, model_arn, now(), request)
+            self._cloud.tags[model_arn] = as_pairs(request.get("Tags", []))
+        return {"ModelArn": model_arn}
+
+    def describe_model(self, request: dict[str, Any]) -> Answer:
+        """A model as it was given."""
+        with self._cloud.lock:
+            model = self.model(request["ModelName"])
+        return {
+            "EnableNetworkIsolation": False,
+            **model.request,
+            "ModelArn": model.arn,
+            "CreationTime": model.created,
+        }
+
+    def list_models(self, request: dict[str, Any]) -> Answer:
+        """Summaries, filtered and sorted."""
+        with self._cloud.lock:
+            found, token = page(
+                self._models.values(),
+                request,
+                name=lambda model: model.name,
+                created=lambda model: model.created,
+            )
+        summaries = [
+            {"ModelName": each.name, "ModelArn": each.arn, "CreationTime": each.created}
+            for each in found
+        ]
+        return {"Models": summaries, "NextToken": token}
+
+    def delete_model(self, request: dict[str, Any]) -> None:
+        """Forget a model; an endpoint that runs it goes on."""
+        with self._cloud.lock:
+            model = self.model(request["ModelName"])
+            del self._models[model.name]
+            self._cloud.tags.pop(model.arn, None)
+
+    def create_config(self, request: dict[str, Any]) -> Answer:
+        """Keep an endpoint configuration whose models exist."""
+        name = request["EndpointConfigName"]
+        config_arn = arn("endpoint-config", name)
+        _check(request)
+        with self._cloud.lock:
+            if name in self._configs:
+                raise invalid(
+                    f'Cannot create already existing endpoint configuration "{config_arn}".'
+                )
+            for variant in request["ProductionVariants"]:
+                self.model(variant["ModelName"])
+            self._configs[name] = EndpointConfig(name, config_arn, now(), request)
+            self._cloud.tags[config_arn] = as_pairs(request.get("Tags", []))
+        return {"EndpointConfigArn": config_arn}
+
+    def describe_config(self, request: dict[str, Any]) -> Answer:
+        """An endpoint configuration as it was given."""
+        with self._cloud.lock:
+            config = self.config(request["EndpointConfigName"])
+        return {
+            "EnableNetworkIsolation": False,
+            **config.request,
+            "EndpointConfigArn": config.arn,
+            "CreationTime": config.created,
+        }
+
+    def list_configs(self, request: dict[str, Any]) -> Answer:
+        """Summaries, filtered and sorted."""
+        with self._cloud.lock:
+            found, token = page(
+                self._configs.values(),
+                request,
+                name=lambda config: config.name,
+                created=lambda config: config.created,
+            )
+        summaries = [
+            {
+                "EndpointConfigName": each.name,
+                "EndpointConfigArn": each.arn,
+                "CreationTime": each.created,
+            }
+            for each in found
+        ]
+        return {"EndpointConfigs": summaries, "NextToken": token}
+
+    def delete_config(self, request: dict[str, Any]) -> None:
+        """Forget an endpoint configuration; an endpoint that runs it goes on."""
+        with self._cloud.lock:
+            config = self.config(request["EndpointConfigName"])
+            del self._configs[config.name]
+            self._cloud.tags.pop(config.arn, None)
+
+
+def _check(request: dict[str, Any]) -> None:
+    """What AWS checks beyond the model of the service, and what is not offered here."""
+    for name in ("AsyncInferenceConfig", "ShadowProductionVariants", "ExplainerConfig"):
+        if request.get(name):
+            raise not_offered(name)
+    if request.get("DataCaptureConfig", {}).get("EnableCapture"):
+        raise not_offered("data capture")
+    variants = request["ProductionVariants"]
+    names = [variant["VariantName"] for variant in variants]
+    if len(set(names)) != len(names):
+        raise invalid("Variant names must be unique within an endpoint configuration.")
+    for variant in variants:
+        if "ServerlessConfig" in variant:
+            raise not_offered("serverless variants")
+        if "ModelName" not in variant:
+            raise not_offered("variants without a ModelName")
+        if "InstanceType" not in variant or "InitialInstanceCount" not in variant:
+            raise invalid(
+                f"InstanceType and InitialInstanceCount are required for the production variant "
+                f"{variant['VariantName']}."
+            )
+        variant.setdefault("InitialVariantWeight", 1.0)
+    if not any(variant["InitialVariantWeight"] > 0 for variant in variants):
+        raise invalid("At least one production variant must have a weight greater than 0.")

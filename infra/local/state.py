@@ -1,0 +1,141 @@
+"""What the local SageMaker holds in memory, and what its parts share.
+
+Resources live in plain dictionaries behind one lock. Nothing is written to disk: a daemon that
+ends takes its resources along.
+"""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from infra.local.environment import REGION
+from infra.local.processes import Ledger
+from infra.local.wire import invalid
+
+ACCOUNT = "123456789012"
+
+
+Answer = Mapping[str, Any]
+Operation = Callable[[dict[str, Any]], Answer | None]
+Resource = TypeVar("Resource")
+
+
+def now() -> datetime:
+    """The present moment, to the millisecond that the wire carries."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def arn(kind: str, name: str) -> str:
+    """The ARN of a SageMaker resource; AWS writes the names in it in lower case."""
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name.lower()}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may be set for a daemon from outside, in seconds.
+
+    Attributes:
+        stop_grace: between SIGTERM and SIGKILL for a training job (SageMaker: 120).
+        startup_timeout: for a server to answer its first ping, where the endpoint config does not
+            say it (SageMaker: four minutes).
+    """
+
+    stop_grace: float = 120.0
+    startup_timeout: float = 240.0
+
+
+@dataclass
+class Cloud:
+    """The running cloud, as its parts see it."""
+
+    root: Path
+    url: str
+    settings: Settings
+    environment: Mapping[str, str]
+    ledger: Ledger
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    clients: dict[str, Any] = field(default_factory=dict)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def work(self) -> Path:
+        """Where jobs and servers have their files while they run."""
+        return self.root / "work"
+
+    def client(self, name: str) -> Any:
+        """A boto3 client of this very cloud, made once."""
+        from botocore.config import Config
+
+        from infra.local.session import LocalSession
+
+        with self.lock:
+            if name not in self.clients:
+                config = Config(max_pool_connections=32, retries={"max_attempts": 2})
+                session = LocalSession(self.url, REGION)
+                self.clients[name] = session.client(name, config=config)
+            return self.clients[name]
+
+
+def page(
+    resources: Iterable[Resource],
+    request: Mapping[str, Any],
+    *,
+    name: Callable[[Resource], str],
+    created: Callable[[Resource], datetime],
+    modified: Callable[[Resource], datetime] | None = None,
+    status: Callable[[Resource], str] | None = None,
+    newest_first: bool = True,
+) -> tuple[list[Resource], str | None]:
+    """One page of a List operation: filtered, sorted and cut as its request says."""
+    sort_by = request.get("SortBy", "CreationTime")
+    keys: dict[str, Callable[[Resource], Any]] = {"Name": name, "CreationTime": created}
+    if modified:
+        keys["LastModifiedTime"] = modified
+    if status:
+        keys["Status"] = status
+    found = [each for each in resources if _matches(request, each, name, keys)]
+    order = request.get("SortOrder", "Descending" if newest_first else "Ascending")
+    found.sort(key=keys[sort_by], reverse=order == "Descending")
+    start = _offset(request.get("NextToken"))
+    size = request.get("MaxResults", 10)
+    rest = start + size < len(found)
+    token = base64.urlsafe_b64encode(str(start + size).encode()).decode() if rest else None
+    return found[start : start + size], token
+
+
+def _matches(
+    request: Mapping[str, Any],
+    resource: Resource,
+    name: Callable[[Resource], str],
+    keys: Mapping[str, Callable[[Resource], Any]],
+) -> bool:
+    if request.get("NameContains", "").lower() not in name(resource).lower():
+        return False
+    wanted = request.get("StatusEquals")
+    if wanted and keys["Status"](resource) != wanted:
+        return False
+    for key in ("CreationTime", "LastModifiedTime"):
+        if key in keys:
+            moment = keys[key](resource).timestamp()
+            if not request.get(f"{key}After", 0) <= moment:
+                return False
+            if not moment <= request.get(f"{key}Before", float("inf")):
+                return False
+    return True
+
+
+def _offset(token: str | None) -> int:
+    if token is None:
+        return 0
+    try:
+        return int(base64.urlsafe_b64decode(token))
+    except ValueError:
+        raise invalid("Invalid NextToken.") from None
