@@ -1,0 +1,230 @@
+"""Channels → training, validation and test rows, split before anything is fitted.
+
+Here: reading the channels, dropping rows without a target, finding the classes, the split, the
+join with the sources, and the refusal of data that cannot be learnt from. Not here: how a table is
+read (shared/tables.py), joined (shared/sources.py) or encoded (shared/transforms.py).
+
+Rows whose target is missing are dropped and counted, never guessed: a flight that was cancelled has
+no arrival to predict, and in real tables such rows are common.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared import sources, tables, values
+from shared.errors import DataError, nearest
+from shared.inferring import infer_target
+from shared.problem import Problem, Split
+from shared.schema import Column, Schema, Target
+from shared.sources import SourceTable
+from shared.values import Columns, Kind
+from training.environment import SOURCE_PREFIX, Environment
+
+if TYPE_CHECKING:
+    import pyarrow
+
+LEAST_ROWS = {"training": 20, "validation": 2, "test": 2}
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one split: own and source columns, and the target [n].
+
+    The target is int64 class numbers, or float64 in its own unit for regression.
+    """
+
+    columns: Columns
+    target: npt.NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a job learns from.
+
+    Args:
+        schema: with the target's classes, as found.
+        parts: training, validation and test; no row is in two.
+        tables: the sources, ready to travel in the bundle.
+        dropped: how many rows had no target.
+    """
+
+    schema: Schema
+    parts: Mapping[str, Part]
+    tables: tuple[SourceTable, ...]
+    dropped: int
+
+    @property
+    def train(self) -> Part:
+        """The rows that everything is fitted on."""
+        return self.parts["training"]
+
+    @property
+    def validation(self) -> Part:
+        """The rows to stop and choose by."""
+        return self.parts["validation"]
+
+
+def read(environment: Environment, problem: Problem) -> Data:
+    """Read the channels and split.
+
+    Raises:
+        DataError: a channel or file is missing or unreadable, the target or the split's column is
+            not there, a split is empty or too small, or the training rows hold one class only.
+    """
+    table = tables.read(environment.channel("train"))
+    target = problem.target
+    table, dropped = _labelled(table, target)
+    if target.task != "regression" and not target.classes:
+        target = dataclasses.replace(
+            infer_target(table, target.name, target.task), threshold=target.threshold
+        )
+    answers = tables.target_values(table, target)
+    rows = split(table, problem.split)
+    _check(rows, answers, target, problem.split)
+    looked_up = tuple(
+        SourceTable.build(source, tables.read(environment.channel(SOURCE_PREFIX + source.name)))
+        for source in problem.sources
+    )
+    own = tables.to_columns(table, problem.columns, "train")
+    columns = sources.enrich(own, looked_up)
+    parts = {
+        name: Part({column: array[places] for column, array in columns.items()}, answers[places])
+        for name, places in rows.items()
+    }
+    return Data(
+        schema=problem.schema(target),
+        parts=parts,
+        tables=looked_up,
+        dropped=dropped,
+    )
+
+
+def split(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
+    """Places of the training, validation and test rows, ascending.
+
+    Raises:
+        DataError: the split's column is not there, or a row of it says nothing or nonsense.
+    """
+    if how.by == "time":
+        return _by_time(table, how)
+    if how.by == "column":
+        return _by_column(table, how)
+    order = _shuffled(np.arange(table.num_rows), how.seed)
+    test = round(how.test * len(order))
+    validation = test + round(how.validation * len(order))
+    return {
+        "training": np.sort(order[validation:]),
+        "validation": np.sort(order[test:validation]),
+        "test": np.sort(order[:test]),
+    }
+
+
+def _by_time(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
+    name = str(how.time)
+    time = _column(table, Column(name=name, kind="datetime"))
+    absent = int(values.is_missing(time).sum())
+    if absent:
+        raise DataError(
+            f"{absent} rows have no time, so they belong to no split",
+            where=f"train, column {name!r}",
+            cure="Remove them, or split at random or by a column",
+        )
+    limits = [how.validation_from or "", how.test_from or ""]
+    validation_from, test_from = values.from_texts("datetime", limits)
+    return {
+        "training": np.flatnonzero(time < validation_from),
+        "validation": np.flatnonzero((time >= validation_from) & (time < test_from)),
+        "test": np.flatnonzero(time >= test_from),
+    }
+
+
+def _by_column(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
+    name = str(how.column)
+    says = _column(table, Column(name=name, kind="category"))
+    words = {"train": "training", "validation": "validation", "test": "test"}
+    odd = sorted({str(value) for value in set(says.tolist()) - words.keys()})
+    if odd:
+        raise DataError(
+            f"it holds {', '.join(odd[:5])}, but says only train, validation or test",
+            where=f"train, column {name!r}",
+        )
+    rows = {ours: np.flatnonzero(says == theirs) for theirs, ours in words.items()}
+    if not len(rows["validation"]):
+        order = _shuffled(rows["training"], how.seed)
+        share = round(how.validation * len(order))
+        rows["training"], rows["validation"] = np.sort(order[share:]), np.sort(order[:share])
+    return rows
+
+
+def _shuffled(rows: Rows, seed: int) -> Rows:
+    return np.random.Generator(np.random.Philox(key=seed)).permutation(rows)
+
+
+def _column(table: pyarrow.Table, column: Column) -> npt.NDArray[Any]:
+    _require(table, column.name, "the split needs this column")
+    return tables.to_columns(table, [column], "train")[column.name]
+
+
+def _labelled(table: pyarrow.Table, target: Target) -> tuple[pyarrow.Table, int]:
+    """The rows that have a target, and how many have none."""
+    _require(table, target.name, "the target is not a column of the data")
+    kind: Kind = "numeric" if target.task == "regression" else "category"
+    column = tables.to_columns(table, [Column(name=target.name, kind=kind)], "train")[target.name]
+    absent = values.is_missing(column)
+    if absent.all():
+        raise DataError("no row has a target", where=f"train, column {target.name!r}")
+    dropped = int(absent.sum())
+    return (table.filter(~absent) if dropped else table), dropped
+
+
+def _require(table: pyarrow.Table, name: str, message: str) -> None:
+    if name not in table.column_names:
+        raise DataError(
+            message, where=f"train, column {name!r}", cure=nearest(name, table.column_names)
+        )
+
+
+def _check(rows: dict[str, Rows], answers: npt.NDArray[Any], target: Target, how: Split) -> None:
+    for name, places in rows.items():
+        if len(places) < LEAST_ROWS[name]:
+            raise DataError(
+                f"the {name} split has {len(places)} rows; {LEAST_ROWS[name]} or more are needed",
+                where=f"the split by {how.by}",
+                cure="Move its limits or shares, or bring more rows",
+            )
+    if target.task == "regression":
+        if np.ptp(answers[rows["training"]]) == 0:
+            raise DataError(
+                "all training rows have the same value", where=f"target {target.name!r}"
+            )
+        return
+    counts = np.bincount(answers[rows["training"]], minlength=len(target.classes))
+    if np.count_nonzero(counts) == 1:
+        only = target.classes[int(np.argmax(counts))]
+        raise DataError(
+            f"all training rows are of one class, {only!r}: there is nothing to learn",
+            where=f"target {target.name!r}",
+            cure="Check the target and the limits of the split",
+        )
+    _refuse_unlearnt(counts, target.classes, target.name)
+
+
+def _refuse_unlearnt(counts: npt.NDArray[np.int64], classes: Sequence[object], name: str) -> None:
+    unlearnt = [repr(label) for label, count in zip(classes, counts, strict=True) if not count]
+    if unlearnt:
+        raise DataError(
+            f"no training row is of class {', '.join(unlearnt[:5])}",
+            where=f"target {name!r}",
+            cure="Move the limits of the split, or remove the rows of these classes",
+        )

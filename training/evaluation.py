@@ -1,0 +1,177 @@
+"""How good the network is, and whether it over-fits.
+
+Here: metrics (scikit-learn's), the diagnosis in words from the two curves, and what L1 zeroed. Not
+here: how that looks (report.py).
+
+A network over-fits where it goes on learning its training rows while it gets worse on others. So
+the diagnosis looks at how the curves move, not only at their distance: with a split by time the
+two may lie apart from the first epoch, because the months differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from shared import predictions
+from shared.hyperparameters import Hyperparameters, resolve
+from shared.schema import Target, Task
+from shared.transforms import TargetTransform
+
+WORSE = 0.01
+WIDER = 0.05
+AS_GOOD_AS_ZERO = 1e-3
+
+Array = npt.NDArray[Any]
+History = Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the curves say.
+
+    Args:
+        verdict: over-fitting, under-fitting or sound.
+        best_epoch: the epoch of the lowest validation loss, from 1; its weights were kept.
+        from_epoch: over-fitting: the first epoch of it.
+        gap: validation loss minus training loss at the best epoch.
+        text: all of it in words, with the settings to change.
+    """
+
+    verdict: Literal["over-fitting", "under-fitting", "sound"]
+    best_epoch: int
+    from_epoch: int | None
+    gap: float
+    text: str
+
+
+def metrics(
+    target: Target, transform: TargetTransform, truth: Array, outputs: Array
+) -> dict[str, float]:
+    """Scores of the network's outputs.
+
+    Args:
+        target: with its classes.
+        transform: as fitted.
+        truth: int64 class numbers [n]; regression: float64 in the target's unit.
+        outputs: the network's raw outputs [n, …].
+
+    Returns:
+        binary: auc (left out where the truth is all of one class), log_loss, accuracy;
+        multiclass: accuracy, log_loss; regression: rmse, mae and r2 in the target's unit.
+    """
+    from sklearn import metrics as sk
+
+    answer = predictions.decode(outputs, target, transform)
+    if target.task == "regression":
+        return {
+            "rmse": float(sk.root_mean_squared_error(truth, answer.values)),
+            "mae": float(sk.mean_absolute_error(truth, answer.values)),
+            "r2": float(sk.r2_score(truth, answer.values)),
+        }
+    scores = answer.scores
+    labels = list(range(len(target.classes)))
+    result = {
+        "log_loss": float(sk.log_loss(truth, _rows_sum_to_one(scores), labels=labels)),
+        "accuracy": float(sk.accuracy_score(truth, answer.choice)),
+    }
+    if target.task == "binary" and len(np.unique(truth)) == 2:
+        result["auc"] = float(sk.roc_auc_score(truth, scores[:, 0]))
+    return result
+
+
+HEADLINES: Mapping[Task, tuple[str, ...]] = {
+    "binary": ("auc",),
+    "multiclass": ("accuracy",),
+    "regression": ("rmse",),
+}
+
+
+def headline(
+    target: Target, transform: TargetTransform, truth: Array, outputs: Array
+) -> dict[str, float]:
+    """The figure that stands on each epoch's line: `val_auc`, `val_accuracy` or `val_rmse`."""
+    scores = metrics(target, transform, truth, outputs)
+    return {f"val_{name}": scores[name] for name in HEADLINES[target.task] if name in scores}
+
+
+def diagnose(history: History, hyperparameters: Hyperparameters, n_inputs: int) -> Diagnosis:
+    """Judge the curves of a fit.
+
+    Args:
+        history: `train_loss` and `val_loss` of each epoch, measured alike (without dropout).
+        hyperparameters: what the fit used; the cures name their present values.
+        n_inputs: as for the rules of thumb.
+    """
+    train = [record["train_loss"] for record in history]
+    val = [record["val_loss"] for record in history]
+    at = int(np.argmin(val))
+    best_epoch, last = at + 1, len(history)
+    gap = val[at] - train[at]
+    kept = f"The weights of epoch {best_epoch} were kept."
+    rises = val[-1] - val[at] > WORSE * abs(val[at]) and train[-1] < train[at]
+    widens = gap - (val[0] - train[0]) > WIDER * abs(val[at])
+    cures = _cures(hyperparameters, n_inputs)
+    if rises:
+        text = (
+            f"The network over-fits from epoch {best_epoch + 1} on: to epoch {last} the training "
+            f"loss falls further ({train[at]:.4g} to {train[-1]:.4g}) while the validation loss "
+            f"rises ({val[at]:.4g} to {val[-1]:.4g}). {kept} To get further: {cures}."
+        )
+        return Diagnosis("over-fitting", best_epoch, best_epoch + 1, gap, text)
+    if widens:
+        start = next(
+            epoch
+            for epoch, (t, v) in enumerate(zip(train, val, strict=True), start=1)
+            if (v - t) - (val[0] - train[0]) > WIDER * abs(val[at])
+        )
+        text = (
+            f"The network begins to over-fit at epoch {start}: the gap between validation and "
+            f"training loss has grown from {val[0] - train[0]:.4g} to {gap:.4g}, although the "
+            f"validation loss still falls. {kept} To narrow the gap: {cures}."
+        )
+        return Diagnosis("over-fitting", best_epoch, start, gap, text)
+    if best_epoch == hyperparameters.epochs and last > 1:
+        text = (
+            f"The network could learn more: the validation loss was still falling in the last "
+            f"epoch ({val[-2]:.4g} to {val[-1]:.4g}). Raise epochs (now {hyperparameters.epochs})."
+        )
+        return Diagnosis("under-fitting", best_epoch, None, gap, text)
+    text = (
+        f"No over-fitting to speak of: the gap between validation and training loss is {gap:.4g} "
+        f"at the best epoch and the validation loss hardly rises after it. {kept}"
+    )
+    return Diagnosis("sound", best_epoch, None, gap, text)
+
+
+def zeroed(kernels: Sequence[Array]) -> tuple[int, int]:
+    """How many of the regularized weights are as good as zero (below 0.001), of how many.
+
+    Keras applies L1 as a gradient, so a weight that it drives to zero swings around it within
+    about the learning rate instead of resting there.
+    """
+    small = sum(int(np.count_nonzero(np.abs(kernel) < AS_GOOD_AS_ZERO)) for kernel in kernels)
+    return small, sum(kernel.size for kernel in kernels)
+
+
+def _cures(hyperparameters: Hyperparameters, n_inputs: int) -> str:
+    plan = resolve(hyperparameters, n_inputs)
+    l2, dropout, width = hyperparameters.l2, plan.dropout, plan.widths[0]
+    return ", or ".join(
+        [
+            f"raise l2 (now {l2:g}; try {max(10 * l2, 1e-5):g})",
+            f"raise dropout (now {dropout:g}; try {min(dropout + 0.2, 0.6):.1g})",
+            f"lower units (now {width}; try {max(width // 2, 8)})",
+        ]
+    )
+
+
+def _rows_sum_to_one(scores: Array) -> Array:
+    """Probabilities of all classes [n, C]; float32 sums miss 1 by what scikit-learn warns about."""
+    if scores.shape[1] == 1:
+        return np.concatenate([1.0 - scores, scores], axis=1)
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True))

@@ -1,0 +1,118 @@
+"""Keras → ONNX, proven equal before anything leaves the job.
+
+Inputs `numeric` float32 [n, D] and `codes` int32 [n, K] (those that exist), output `output`
+float32 [n, 1 or classes], n free. Here: the conversion and the parity check. Not here: the bundle
+around it (shared/bundle.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from shared.errors import TrainingError
+from shared.transforms import Encoded
+from training.checkpoints import encode_arrays
+from training.network import Shape
+
+OPSET = 17
+TOLERANCE = 1e-5
+WEIGHTS = "weights.npz"
+
+Run = Callable[[Encoded], npt.NDArray[np.float32]]
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """The network as ONNX bytes, for inference (dropout does nothing)."""
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    names = [tensor.name for tensor in model.inputs]
+    signature = [
+        tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    ]
+
+    def answer(*matrices: Any) -> dict[str, Any]:
+        return {"output": model(list(matrices), training=False)}
+
+    function = tf.function(answer, input_signature=signature)
+    converted, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    found = [tensor.name for tensor in converted.graph.input]
+    ends = [tensor.name for tensor in converted.graph.output]
+    if found != names or ends != ["output"]:
+        raise TrainingError(
+            f"the converted network has inputs {found} and outputs {ends}", where="ONNX export"
+        )
+    return converted.SerializeToString()  # type: ignore[no-any-return]
+
+
+def run_onnx(network: bytes) -> Run:
+    """Encoded rows → outputs, by ONNX Runtime as the endpoint runs it."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    names = [entry.name for entry in session.get_inputs()]
+
+    def run(rows: Encoded) -> npt.NDArray[np.float32]:
+        given = {"numeric": rows.numeric, "codes": rows.codes}
+        outputs = session.run(["output"], {name: given[name] for name in names})[0]
+        return np.asarray(outputs, dtype=np.float32)
+
+    return run
+
+
+def run_keras(model: keras.Model) -> Run:
+    """Encoded rows → outputs, by Keras."""
+
+    def run(rows: Encoded) -> npt.NDArray[np.float32]:
+        given = {"numeric": rows.numeric, "codes": rows.codes}
+        return np.array(model([given[t.name] for t in model.inputs], training=False))
+
+    return run
+
+
+def check_parity(by_keras: Run, by_onnx: Run, rows: Encoded, where: str) -> float:
+    """Compare the two on some rows, all at once and the first one alone.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        TrainingError: they differ by more than 1e-5, relative to the answer where it exceeds 1.
+    """
+    worst = 0.0
+    single = Encoded(rows.numeric[:1], rows.codes[:1])
+    for part in (rows, single):
+        ours, theirs = by_keras(part), by_onnx(part)
+        difference = np.abs(ours - theirs) / np.maximum(np.abs(ours), 1.0)
+        if not np.all(difference <= TOLERANCE):
+            row = int(np.argmax(np.nan_to_num(difference, nan=np.inf).max(axis=1)))
+            raise TrainingError(
+                f"the exported network answers {theirs[row].tolist()}, Keras {ours[row].tolist()}",
+                where=f"ONNX export, row {row} of {where}",
+                cure="Nothing was deployed; this is a fault of the conversion, please report it",
+            )
+        worst = max(worst, float(difference.max(initial=0.0)))
+    return worst
+
+
+def edge_rows(shape: Shape) -> Encoded:
+    """Rows at the edges of what transforms can make: zeros, large numbers, first and last codes."""
+    levels = [0.0, 1.0, -1.0, 30.0, -30.0]
+    matrix = np.repeat(np.array(levels, dtype=np.float32)[:, None], shape.numeric, axis=1)
+    last = np.array([len(mask) for mask in shape.seen], dtype=np.int32) - 1
+    codes = np.stack([last * 0, last, np.minimum(last, 1), np.minimum(last, 2), last // 2])
+    return Encoded(matrix, codes.astype(np.int32).reshape(len(levels), len(shape.seen)))
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write the weights alone, in the order of network.build's variables, for going on training."""
+    path.write_bytes(encode_arrays({v.path: np.array(v) for v in model.variables}))
