@@ -1,0 +1,90 @@
+"""``python -m infra <command>``: deploy a project, look at it, use it, take it away.
+
+Errors are one message on stderr and exit code 1; KIT_DEBUG=1 shows the traceback too. Ctrl-C is 130.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from infra.commands import deploy, destroy, init, invoke, logs, plan, status
+from shared.errors import KitError
+
+COMMANDS = {
+    "init": init,
+    "plan": plan,
+    "deploy": deploy,
+    "invoke": invoke,
+    "status": status,
+    "logs": logs,
+    "destroy": destroy,
+}
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    root = argparse.ArgumentParser(
+        prog="python -m infra",
+        description="From a table of data to a tuned Keras network behind a SageMaker endpoint.",
+        epilog="Help on one of them: python -m infra help deploy",
+    )
+    commands = root.add_subparsers(dest="command", metavar="command", required=True)
+    for name, module in COMMANDS.items():
+        title, _, rest = (module.__doc__ or "").partition("\n")
+        sub = commands.add_parser(
+            name,
+            help=title.rstrip("."),
+            description=f"{title}\n{rest}".rstrip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.arguments(sub)
+    helper = commands.add_parser("help", help="this list, or the help of one command")
+    helper.add_argument("about", nargs="?", choices=tuple(COMMANDS))
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    root = parser()
+    args = root.parse_args(argv)
+    if args.command == "help":
+        root.parse_args([args.about, "--help"] if args.about else ["--help"])
+    try:
+        return COMMANDS[args.command].run(args)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe has gone; Python must not complain again when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return fail(error, args.command)
+
+
+def fail(error: Exception, command: str) -> int:
+    """Say on stderr what went wrong."""
+    from infra.aws import explain
+    from shared.files import disk_error
+
+    if os.environ.get("KIT_DEBUG"):
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.errno is not None and not isinstance(error, KitError):
+        error = disk_error(error, error.filename or f"python -m infra {command}")
+    told = isinstance(error, KitError) or type(error).__module__.startswith(("botocore", "boto3"))
+    if told:
+        print(f"error: {explain(error, command)}", file=sys.stderr)
+    else:
+        print(
+            f"error: {command} stopped at something it does not know: "
+            f"{type(error).__name__}: {error}. KIT_DEBUG=1 shows where.",
+            file=sys.stderr,
+        )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

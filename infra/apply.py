@@ -1,0 +1,236 @@
+"""Executing a plan: step by step, through one executor, so that a dry run only swaps the executor.
+
+When a step fails, what that step left is taken back and the steps before it stand: names carry
+digests, so the next run finds them and goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from infra import observe
+from infra.aws import Cloud, Sent, code_of, explain, is_missing, text_of
+from infra.package import serving_code, write_tree
+from infra.plan import STAGES, Call, Plan, Step, Wait
+from infra.progress import Progress
+from infra.record import KINDS, Entry, Record, RecordStore
+from infra.units import short_size
+from infra.watch import StillRunningError, Watch
+from shared.errors import DeploymentError, KitError
+
+# IAM and SageMaker answer from copies that may lag behind what was just made.
+_LAG_SECONDS = 60.0
+_LAG_WORDS = ("could not assume role", "could not find", "cannot be found", "not found")
+_SETTLED_CODES = ("BucketAlreadyOwnedByYou", "ResourceInUse", "ResourceInUseException")
+
+
+class Executor(Protocol):
+    """Carries out steps."""
+
+    def perform(self, step: Step) -> None:
+        """Do it, and wait for it."""
+
+    def undo(self, step: Step) -> None:
+        """Take back what a failed attempt of it left."""
+
+
+def apply(plan: Plan, executor: Executor, progress: Progress) -> None:
+    """Execute every step of a plan in order, stage by stage.
+
+    Raises:
+        DeploymentError: a step failed; its message says which, why, and what was taken back.
+    """
+    for stage in STAGES:
+        progress.stage(stage)
+        steps = plan.of(stage)
+        for step in steps:
+            try:
+                executor.perform(step)
+            except Exception as error:
+                failure = explain(error, step.title)
+                if _left_something(error):
+                    _undo(step, executor, failure)
+                raise failure from error
+        progress.done(f"{steps[-1].title}: done" if steps else "no change")
+
+
+def withdraw(plan: Plan, executor: Executor, failure: KitError) -> None:
+    """Take back what a plan did to the endpoint, because what serves proved wrong afterwards."""
+    changes = [step for step in plan.of("endpoint") if step.kind == "endpoint" and step.undo]
+    for step in changes[-1:]:
+        _undo(step, executor, failure)
+
+
+def _left_something(error: Exception) -> bool:
+    """Whether a failed step may have left something: not when AWS refused it, or it still runs."""
+    return not code_of(error) and not isinstance(error, StillRunningError)
+
+
+def _undo(step: Step, executor: Executor, failure: KitError) -> None:
+    if step.undo is None:
+        return
+    try:
+        executor.undo(step)
+        note = f"What it left was taken back ({step.undo.operation})."
+    except Exception as error:
+        note = f"What it left could not be taken back: {explain(error, step.title)}"
+    failure.cure = f"{failure.cure}\n{note}" if failure.cure else note
+
+
+class CloudExecutor:
+    """Makes the calls, keeps the record, and shows how far it is."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        store: RecordStore,
+        progress: Progress,
+        build: Path,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._cloud = cloud
+        self._store = store
+        self._progress = progress
+        self._build = build
+        self._clock = clock
+        self._sleep = sleep
+        self._watch = Watch(cloud, progress, clock, sleep)
+        self._record: Record | None = None
+        self.current: Step | None = None
+
+    def perform(self, step: Step) -> None:
+        """Record it, call, wait. Meanwhile it is `current`, and stays so when it is cut short."""
+        self.current = step
+        if step.call is not None:
+            self._progress.status(step.title)
+            # The record lies in the bucket, so the bucket alone is recorded after it was made.
+            if step.kind != "bucket":
+                self._remember(step)
+            self._call(step, step.call)
+            if step.kind == "bucket":
+                self._remember(step)
+        if step.wait is not None:
+            self._watch.until(step.wait)
+        self.current = None
+
+    def undo(self, step: Step) -> None:
+        """Make the step's undo call, unless there is nothing to take back."""
+        if step.undo is None:
+            return
+        if step.action == "update" and step.kind == "endpoint":
+            self._undo_update(step, step.undo)
+            return
+        try:
+            self._cloud.call(step.undo.service, step.undo.operation, step.undo.parameters)
+        except Exception as error:
+            if not is_missing(error):
+                raise
+
+    def _undo_update(self, step: Step, undo: Call) -> None:
+        # SageMaker goes back by itself when the new version does not start; only one that started
+        # and then proved wrong must be taken back here.
+        before = undo.parameters["EndpointConfigName"]
+        found = observe.endpoint(self._cloud, step.name)
+        if step.wait and found and found.status == "InService" and found.config != before:
+            self._cloud.call(undo.service, undo.operation, undo.parameters)
+            self._watch.until(Wait("endpoint", step.name, step.wait.seconds, str(before)))
+
+    def _call(self, step: Step, call: Call) -> None:
+        if call.operation == "push_image":
+            self._push(call)
+            return
+        sent = self._sent(call) if call.operation == "upload_file" else None
+        end = self._clock() + _LAG_SECONDS
+        pause = 0.5
+        while True:
+            try:
+                self._cloud.call(call.service, call.operation, call.parameters, sent)
+            except Exception as error:
+                if _settled(error):
+                    return
+                if not _lagging(error) or self._clock() > end:
+                    raise
+                self._sleep(pause)
+                pause = min(2 * pause, 5.0)
+            else:
+                return
+
+    def _push(self, call: Call) -> None:
+        tree = write_tree(serving_code(), self._build / "serving")
+        self._cloud.push_image(call.parameters["repository"], call.parameters["tag"], tree)
+
+    def _sent(self, call: Call) -> Sent:
+        path = Path(call.parameters["Filename"])
+        total = path.stat().st_size
+        done = 0
+
+        def sent(count: int) -> None:
+            nonlocal done
+            done += count
+            detail = f"{path.name}, {short_size(done)} of {short_size(total)}"
+            self._progress.advance("bytes", done, total, detail)
+
+        return sent
+
+    def _remember(self, step: Step) -> None:
+        if step.kind not in KINDS:
+            return
+        record = self._record or self._store.load()
+        self._record = record.having([Entry(step.kind, step.name)])
+        if self._record != record:
+            self._store.save(self._record)
+
+
+class DryRun:
+    """Says what would be done, and does nothing."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def perform(self, step: Step) -> None:
+        """Show the step."""
+        self._progress.line(f"{step.title}: {step.reason}")
+
+    def undo(self, step: Step) -> None:
+        """Nothing was done."""
+
+
+def adopt(plan: Plan, store: RecordStore) -> None:
+    """Record what the plan found in place, since a name that carries our digest is ours.
+
+    The bucket is left out: it may be there for others.
+    """
+    found = [
+        Entry(item.kind, item.name)
+        for item in plan.unchanged
+        if item.kind in KINDS
+        and item.kind != "bucket"
+        and not (item.kind == "role" and plan.desired.role.policy is None)
+    ]
+    if not found:
+        return
+    record = store.load()
+    complete = record.having(found)
+    if complete != record:
+        store.save(complete)
+
+
+def _settled(error: Exception) -> bool:
+    """Whether what was to be created is there already: digests make it the same thing."""
+    return code_of(error) in _SETTLED_CODES or (
+        code_of(error) == "ValidationException" and "already exist" in text_of(error).lower()
+    )
+
+
+def _lagging(error: Exception) -> bool:
+    """Whether AWS does not know yet what was made a moment ago."""
+    if isinstance(error, DeploymentError):
+        return False
+    words = text_of(error).lower()
+    return code_of(error) in ("ValidationException", "NoSuchEntity") and any(
+        part in words for part in _LAG_WORDS
+    )

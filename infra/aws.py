@@ -1,0 +1,272 @@
+"""The one object that makes AWS calls, and what its errors mean to a person.
+
+`connect` gives a Cloud for a target: the local cloud on this machine, or an AWS account. Everything
+above it speaks in (service, operation, parameters), so a test puts another Cloud in its place.
+boto3 is imported here, when a connection is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from infra.package import ROOT
+from infra.resources import Account
+from shared.errors import DeploymentError, KitError
+
+if TYPE_CHECKING:
+    from infra.project import Aws
+
+Target = Literal["local", "aws"]
+Sent = Callable[[int], None]
+
+_MISSING_CODES = {
+    "404",
+    "ImageNotFoundException",
+    "NoSuchBucket",
+    "NoSuchEntity",
+    "NoSuchKey",
+    "RepositoryNotFoundException",
+    "ResourceNotFound",
+    "ResourceNotFoundException",
+}
+# SageMaker says ValidationException for a name it does not know.
+_MISSING_WORDS = ("could not find", "not found", "does not exist")
+
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
+_INVALID = (
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+)
+_DENIED = ("AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation")
+_LIMITS = ("ResourceLimitExceeded", "LimitExceededException", "ServiceQuotaExceededException")
+_THROTTLED = ("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown")
+
+
+class Cloud(Protocol):
+    """A place that AWS calls go to."""
+
+    @property
+    def account(self) -> Account:
+        """Account, region, and whether it is the local cloud."""
+
+    def call(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, object],
+        sent: Sent | None = None,
+    ) -> dict[str, Any]:
+        """Make one call by its boto3 names. `sent` hears of bytes as an upload goes on."""
+
+    def has_image(self, repository: str, tag: str) -> bool:
+        """Whether the registry has that image."""
+
+    def push_image(self, repository: str, tag: str, tree: Path) -> str:
+        """Put the serving tree into the registry as an image and return its URI."""
+
+    def address(self, endpoint: str) -> str:
+        """The URL that InvokeEndpoint posts to."""
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of a service, for what takes one."""
+
+
+class Session:
+    """A Cloud made of a boto3 session."""
+
+    def __init__(self, session: Any, account: Account) -> None:
+        self.session = session
+        self.account = account
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of a service, made once."""
+        if service not in self._clients:
+            self._clients[service] = self.session.client(service, config=_config(service))
+        return self._clients[service]
+
+    def call(
+        self,
+        service: str,
+        operation: str,
+        parameters: Mapping[str, object],
+        sent: Sent | None = None,
+    ) -> dict[str, Any]:
+        """Make one call. Errors are botocore's own; `explain` turns them into ours."""
+        arguments = dict(parameters)
+        if operation == "upload_file":
+            arguments["Callback"] = sent
+        return getattr(self.client(service), operation)(**arguments) or {}
+
+    def has_image(self, repository: str, tag: str) -> bool:
+        """Ask ECR for the tag."""
+        try:
+            self.call(
+                "ecr",
+                "describe_images",
+                {"repositoryName": repository, "imageIds": [{"imageTag": tag}]},
+            )
+        except Exception as error:
+            if is_missing(error):
+                return False
+            raise
+        return True
+
+    def push_image(self, repository: str, tag: str, tree: Path) -> str:
+        """Refused: building for AWS is not available yet."""
+        raise DeploymentError(
+            f"the serving image {repository}:{tag} is not in the account's registry",
+            where=f"ECR {self.account.region}",
+            cure=f"Build it from {tree} and push it under that tag: a deployment to AWS does not "
+            "build images yet.",
+        )
+
+    def address(self, endpoint: str) -> str:
+        """The runtime's public address."""
+        url = self.client("sagemaker-runtime").meta.endpoint_url.rstrip("/")
+        return f"{url}/endpoints/{endpoint}/invocations"
+
+
+class LocalSession(Session):
+    """A Cloud on this machine: the same calls, and a registry that takes the tree as it is."""
+
+    SERVE = ("python", "-m", "inference.server")
+
+    def __init__(self, cloud: Any) -> None:
+        super().__init__(cloud.session(), Account(cloud.account, cloud.region, local=True))
+        self.cloud = cloud
+
+    def has_image(self, repository: str, tag: str) -> bool:
+        """Ask the local registry."""
+        return bool(self.cloud.has_image(repository, tag))
+
+    def push_image(self, repository: str, tag: str, tree: Path) -> str:
+        """Hand the tree over."""
+        return str(self.cloud.push_image(repository, tag, tree, {"serve": list(self.SERVE)}))
+
+
+def local_root() -> Path:
+    """Where the local cloud keeps its record; LOCAL_CLOUD_ROOT moves it."""
+    return Path(os.environ.get("LOCAL_CLOUD_ROOT") or ROOT / ".local")
+
+
+def connect(target: Target, settings: Aws) -> Cloud:
+    """The cloud of a target; the local one is started when it is not running.
+
+    Raises:
+        LocalCloudError: the local cloud cannot start.
+        DeploymentError: no credentials, no region, or AWS does not answer.
+    """
+    if target == "local":
+        from infra import local
+
+        return LocalSession(local.ensure(local_root()))
+    return _connect_aws(settings)
+
+
+def find(target: Target, settings: Aws) -> Cloud | None:
+    """Like `connect`, but None when the local cloud is not running: nothing is started."""
+    if target == "local":
+        from infra import local
+
+        running = local.find(local_root())
+        return LocalSession(running) if running else None
+    return _connect_aws(settings)
+
+
+def _connect_aws(settings: Aws) -> Session:
+    import boto3
+
+    try:
+        session = boto3.Session(profile_name=settings.profile, region_name=settings.region)
+        if session.region_name is None:
+            raise DeploymentError(
+                "no AWS region is set",
+                where="[aws].region",
+                cure='Write region = "eu-central-1", say, under [aws], or set AWS_DEFAULT_REGION.',
+            )
+        identity = session.client("sts", config=_config("sts")).get_caller_identity()
+    except KitError:
+        raise
+    except Exception as error:
+        raise explain(error, "Connecting to AWS") from error
+    return Session(session, Account(identity["Account"], session.region_name, local=False))
+
+
+def _config(service: str) -> Any:
+    from botocore.config import Config
+
+    return Config(
+        connect_timeout=10,
+        read_timeout=70 if service == "sagemaker-runtime" else 60,
+        retries={"mode": "standard", "total_max_attempts": 4},
+    )
+
+
+def code_of(error: BaseException) -> str:
+    """The AWS error code that a botocore ClientError carries, or ""."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, Mapping):
+        return ""
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def text_of(error: BaseException) -> str:
+    """The service's own words in a botocore ClientError, or the error's text."""
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping):
+        return str(response.get("Error", {}).get("Message", "")) or str(error)
+    return str(error)
+
+
+def is_missing(error: BaseException) -> bool:
+    """Whether AWS says that a thing does not exist."""
+    code = code_of(error)
+    if code in _MISSING_CODES:
+        return True
+    words = text_of(error).lower()
+    return code == "ValidationException" and any(part in words for part in _MISSING_WORDS)
+
+
+def explain(error: Exception, doing: str) -> KitError:
+    """What an AWS error means: what was being done, what the service said, and the cure."""
+    if isinstance(error, KitError):
+        return error
+    code, words = code_of(error), text_of(error).rstrip(". ")
+    message = f"{words} ({code})" if code else words
+    return DeploymentError(message, where=doing, cure=_cure(type(error).__name__, code, words))
+
+
+def _cure(kind: str, code: str, words: str) -> str | None:
+    known = {
+        "NoCredentialsError": "Run `aws configure`, or `aws sso login`, or set AWS_PROFILE.",
+        "PartialCredentialsError": "Set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        "ProfileNotFound": "Name a profile of ~/.aws/config under [aws].profile.",
+        "NoRegionError": "Write the region under [aws].region of project.toml.",
+        "SSOTokenLoadError": "Run `aws sso login`.",
+        "TokenRetrievalError": "Run `aws sso login`.",
+        "UnauthorizedSSOTokenError": "Run `aws sso login`.",
+        "EndpointConnectionError": "Check the network, and that [aws].region is a region of AWS.",
+        "ConnectTimeoutError": "Check the network and any proxy, then run the command again.",
+        "ReadTimeoutError": "Run the command again: it goes on where it stopped.",
+        "ConnectionClosedError": "Run the command again: it goes on where it stopped.",
+    }
+    if kind in known:
+        return known[kind]
+    if code in _EXPIRED:
+        return "The credentials have expired: log in again, for example with `aws sso login`."
+    if code in _INVALID:
+        return "AWS does not know these credentials: check AWS_PROFILE or run `aws configure`."
+    if code in _DENIED or "is not authorized to perform" in words:
+        return "Ask for that permission, or use credentials that have it ([aws].profile)."
+    if code in _LIMITS:
+        return "Raise the quota in the Service Quotas console, or choose another instance type."
+    if code in _THROTTLED:
+        return "AWS asks to slow down: run the command again in a minute."
+    return None

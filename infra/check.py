@@ -1,0 +1,44 @@
+"""Looking at the data before anything is uploaded: what would make a training job fail is said now.
+
+Only data on this machine is looked at; what lies in S3 is checked by the training job itself.
+"""
+
+from __future__ import annotations
+
+from infra.project import Location, Settings
+from shared import tables, values
+from shared.errors import DataError
+from shared.inferring import infer_target
+from shared.schema import Column
+
+
+def check(settings: Settings) -> None:
+    """Read every table and check each value against its column.
+
+    Raises:
+        DataError: a value is not of its column's kind, a column has no value at all, or the target
+            cannot be learnt. The message names file, row and column.
+    """
+    problem = settings.problem
+    if settings.data.files:
+        table = tables.read(settings.data.files)
+        _check_columns(table, problem.columns, settings.data, "[data.columns]")
+        infer_target(table, problem.target.name, problem.target.task)
+    for source in problem.sources:
+        location = settings.sources[source.name]
+        if location.files:
+            table = tables.read(location.files)
+            _check_columns(table, source.columns, location, f"[sources.{source.name}.columns]")
+
+
+def _check_columns(
+    table: object, columns: tuple[Column, ...], location: Location, section: str
+) -> None:
+    arrays = tables.to_columns(table, columns, location.text)
+    for column in columns:
+        if column.feature and values.is_missing(arrays[column.name]).all():
+            raise DataError(
+                "every value is missing",
+                where=f"{location.text}, column {column.name!r}",
+                cure=f"Remove it from {section}, or write feature = false there.",
+            )

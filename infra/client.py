@@ -1,0 +1,113 @@
+"""A small client of an endpoint: records in, predictions out, mistakes as errors with row and column.
+
+It knows the answer's shape and nothing of how the endpoint was made.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from infra.aws import code_of, explain
+from shared.errors import DeploymentError, InputError
+
+CONTENT_TYPE = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an endpoint said.
+
+    Attributes:
+        predictions: one for each record, in order: ``{"label", "score"}`` or ``{"value"}``.
+        model_version: the first 12 hex digits of the bundle's digest.
+        seconds: from sending to having the whole answer.
+    """
+
+    predictions: tuple[Mapping[str, Any], ...]
+    model_version: str
+    seconds: float
+
+
+class Client:
+    """Predicts through one endpoint.
+
+    Args:
+        endpoint: its name.
+        runtime: a boto3 ``sagemaker-runtime`` client.
+    """
+
+    def __init__(self, endpoint: str, runtime: Any) -> None:
+        self.endpoint = endpoint
+        self._runtime = runtime
+
+    def predict(self, records: Sequence[Mapping[str, object]]) -> Answer:
+        """Predict each record.
+
+        Raises:
+            InputError: the endpoint refused the request; row and column are those it named.
+            DeploymentError: the endpoint failed, does not exist or cannot be reached.
+        """
+        body = json.dumps({"instances": list(records)}, allow_nan=False).encode()
+        return self.send(body)
+
+    def send(self, body: bytes) -> Answer:
+        """Send a JSON request as it is; see `predict`."""
+        started = time.perf_counter()
+        try:
+            answer = self._runtime.invoke_endpoint(
+                EndpointName=self.endpoint,
+                ContentType=CONTENT_TYPE,
+                Accept=CONTENT_TYPE,
+                Body=body,
+            )
+            with answer["Body"] as stream:
+                text = stream.read()
+        except Exception as error:
+            raise self._meaning(error) from error
+        seconds = time.perf_counter() - started
+        try:
+            document = json.loads(text)
+            predictions = tuple(dict(one) for one in document["predictions"])
+            return Answer(predictions, str(document["model_version"]), seconds)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DeploymentError(
+                f"the answer is not what was expected: {text[:200]!r}",
+                where=f"endpoint {self.endpoint}",
+                cure="Another container may be serving under this name: see `make status`.",
+            ) from error
+
+    def _meaning(self, error: Exception) -> Exception:
+        if code_of(error) != "ModelError":
+            return explain(error, f"Invoking endpoint {self.endpoint}")
+        response: Mapping[str, Any] = getattr(error, "response", {})
+        status = int(response.get("OriginalStatusCode", 500))
+        detail = _detail(response.get("OriginalMessage", ""))
+        message = str(detail.get("message", "")) or "the container gave no reason"
+        if 400 <= status < 500:
+            row = detail.get("row")
+            return InputError(
+                str(detail.get("code", "refused")),
+                message,
+                row=row if isinstance(row, int) else None,
+                column=detail.get("column"),
+                status=status,
+            )
+        request = detail.get("request_id")
+        return DeploymentError(
+            f"the container answered {status}: {message}"
+            + (f" (request {request})" if request else ""),
+            where=f"endpoint {self.endpoint}",
+            cure="Its log says more: python -m infra logs --endpoint",
+        )
+
+
+def _detail(body: str) -> Mapping[str, Any]:
+    try:
+        detail = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return {"message": body[:500]}
+    return detail if isinstance(detail, dict) else {"message": str(detail)}

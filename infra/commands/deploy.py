@@ -1,0 +1,161 @@
+"""Train, tune, checkpoint, deploy and verify: everything that is not there yet.
+
+Names in the cloud carry digests of what they are made from. What is there already is left alone, so a
+second run changes nothing and takes seconds, and an interrupted one goes on where it was. The endpoint
+counts as deployed when the model's golden rows come back through it with the predictions that training
+computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.commands.words import add_project, facts, place, typed
+from infra.package import short
+
+if TYPE_CHECKING:
+    from infra.apply import CloudExecutor
+    from infra.aws import Cloud
+    from infra.plan import Plan
+    from infra.progress import Progress
+    from shared.bundle import Bundle
+
+STAGES = 5
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of deploy."""
+    add_project(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Deploy, and say where everything lies."""
+    from infra.progress import progress
+
+    deployment = Deployment(args)
+    try:
+        with progress(STAGES) as shown:
+            deployment.run(shown)
+    except KeyboardInterrupt:
+        print(f"\n{deployment.standing()}", file=sys.stderr)
+        return 130
+    print(deployment.summary())
+    return 0
+
+
+class Deployment:
+    """One run of deploy: what it is doing now, and what came of it."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._started = time.monotonic()
+        self._executor: CloudExecutor | None = None
+        self._done: Done | None = None
+
+    def run(self, shown: Progress) -> None:
+        """Go through the stages."""
+        from infra import project
+        from infra.apply import CloudExecutor, adopt, apply
+        from infra.aws import connect
+        from infra.check import check
+        from infra.outputs import fetch_report
+        from infra.prepare import build_directory, prepare
+        from infra.record import RecordStore
+
+        settings = project.load(self._args.project)
+        target = self._args.target
+        shown.stage("local cloud" if target == "local" else "AWS account")
+        cloud = connect(target, settings.aws)
+        shown.done(place(target, cloud.account.region, cloud.account.id))
+
+        plan = prepare(settings, cloud)
+        if plan.trains:
+            check(settings)
+        build = build_directory(settings.name)
+        store = RecordStore(cloud, plan.desired.bucket.name, settings.name)
+        self._executor = CloudExecutor(cloud, store, shown, build)
+        adopt(plan, store)
+        apply(plan, self._executor, shown)
+
+        shown.stage("verify")
+        bundle, rows = self._verify(cloud, plan, build)
+        shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
+        report = fetch_report(cloud, plan.serving.model.data, build)
+        self._done = Done(plan, cloud.address(settings.name), bundle, report)
+
+    def _verify(self, cloud: Cloud, plan: Plan, build: Path) -> tuple[Bundle, int]:
+        from infra.apply import withdraw
+        from infra.client import Client
+        from infra.outputs import fetch_bundle
+        from infra.smoke import verify
+        from shared.errors import KitError
+
+        assert self._executor is not None
+        try:
+            bundle = fetch_bundle(cloud, plan.serving.model.data, build)
+            client = Client(plan.serving.endpoint.name, cloud.client("sagemaker-runtime"))
+            return bundle, verify(client, bundle.golden.records, bundle.golden.predictions)
+        except KitError as failure:
+            withdraw(plan, self._executor, failure)
+            raise
+
+    def standing(self) -> str:
+        """After Ctrl-C: how things stand, and what the next run will do."""
+        step = self._executor.current if self._executor else None
+        again = typed("deploy", self._args)
+        if step is None or step.stage == "upload":
+            return f"Interrupted. Nothing is half-made; `{again}` goes on from here."
+        if step.kind == "training job":
+            return (
+                f"Interrupted while waiting. The training job {step.name} goes on by itself; "
+                f"`{again}` attaches to it, `{typed('destroy', self._args)}` stops it."
+            )
+        return (
+            f"Interrupted at: {step.title}. SageMaker finishes what was asked of it; "
+            f"`{again}` looks at what is there and goes on."
+        )
+
+    def summary(self) -> str:
+        """What a person wants to know after a deployment."""
+        from infra.outputs import scores
+        from infra.units import short_time
+
+        assert self._done is not None
+        plan, bundle = self._done.plan, self._done.bundle
+        took = short_time(time.monotonic() - self._started)
+        name = plan.serving.endpoint.name
+        if plan.steps:
+            head = f"{name} is InService and verified ({took})."
+        else:
+            head = f"No changes: {name} is InService and verified ({took})."
+        report = os.path.relpath(self._done.report) if self._done.report else "none"
+        rows = [
+            ("endpoint", name),
+            ("address", self._done.address),
+            *scores(bundle.manifest.metrics),
+            ("checkpoints", plan.desired.job.checkpoints),
+            ("bundle", f"{plan.serving.model.data} (digest {short(bundle.manifest.digest)})"),
+            ("report", report),
+        ]
+        following = [
+            (typed("invoke", self._args), "ask the endpoint for a prediction"),
+            (typed("status", self._args), "see everything on one screen"),
+            (typed("logs", self._args), "read what training and endpoint wrote"),
+        ]
+        return f"\n{head}\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished deployment has to show."""
+
+    plan: Plan
+    address: str
+    bundle: Bundle
+    report: Path | None

@@ -1,0 +1,75 @@
+"""Delete what deploy made, and nothing else.
+
+What that is stands in the project's record. Data, checkpoints and bundles in S3 stay unless --data is
+given. On AWS it asks first. A local cloud in which nothing else lives is stopped, and what its S3 held
+goes with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from infra.commands.words import add_project, confirmed, place
+
+if TYPE_CHECKING:
+    from infra.aws import Cloud
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of destroy."""
+    add_project(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument(
+        "--data", action="store_true", help="also everything under the project's prefix in S3"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Delete."""
+    from infra import project
+    from infra.aws import find, local_root
+    from infra.record import RecordStore
+    from infra.resources import bucket_name
+    from infra.teardown import deletions, teardown
+
+    file = project.read(args.project)
+    cloud = find(args.target, file.aws)
+    if cloud is None:
+        print(f"{file.name}: the local cloud is not running, so there is nothing to delete.")
+        return 0
+    where = place(args.target, cloud.account.region, cloud.account.id)
+    store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
+    record = store.load()
+    todo = deletions(record, data=args.data)
+    if todo:
+        print(f"On {where} this goes:")
+        for deletion in todo:
+            print(f"  {deletion.title}")
+        if args.target == "aws" and not args.yes and not confirmed("Delete all of it?"):
+            print("Nothing was deleted.  (YES=1 or --yes answers the question.)")
+            return 1
+        teardown(cloud, store, record, todo, say=lambda text: print(f"  {text}", flush=True))
+        print(f"{file.name} is gone." + ("" if args.data else _what_stays(store.uri, args.target)))
+    else:
+        print(f"{file.name}: nothing is recorded on {where}, so nothing was deleted.")
+    if args.target == "local" and not others(cloud):
+        from infra import local
+
+        local.stop(local_root())
+        print("Nothing else lives in the local cloud: it is stopped, and its S3 went with it.")
+    return 0
+
+
+def others(cloud: Cloud) -> bool:
+    """Whether anything still runs in the cloud."""
+    endpoints = cloud.call("sagemaker", "list_endpoints", {})["Endpoints"]
+    jobs = cloud.call("sagemaker", "list_training_jobs", {"StatusEquals": "InProgress"})
+    return bool(endpoints or jobs["TrainingJobSummaries"])
+
+
+def _what_stays(uri: str, target: str) -> str:
+    if target == "local":
+        return ""
+    prefix = uri.rsplit("/", 1)[0]
+    return f" Data, checkpoints and bundles stay under {prefix}/ (--data deletes them too)."

@@ -1,0 +1,164 @@
+"""Ask the endpoint for a prediction, and show the request, the answer and how to do it elsewhere.
+
+Without --data a row of the project's own data is taken, with the columns that a request brings. With
+--data it is a JSON object, a list of them, or a file that holds one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.commands.words import add_project, typed
+
+if TYPE_CHECKING:
+    from infra.aws import Cloud
+    from infra.project import Settings
+
+_SHOWN = 2000
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of invoke."""
+    add_project(parser)
+    parser.add_argument(
+        "--data", metavar="JSON", help="""'{"column": value, …}', a list of such, or a file"""
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict once."""
+    from infra import project
+    from infra.aws import find
+    from infra.client import Client
+    from infra.units import short_time
+    from shared.errors import DeploymentError
+
+    file = project.read(args.project)
+    cloud = find(args.target, file.aws)
+    if cloud is None:
+        raise DeploymentError(
+            "the local cloud is not running, so there is no endpoint",
+            where=f"endpoint {file.name}",
+            cure=f"Deploy it: {typed('deploy', args)}",
+        )
+    actual = None
+    if args.data:
+        records = given(args.data)
+    else:
+        settings = project.load(args.project)
+        record, actual = sample(settings)
+        records = [record]
+    body: Any = records[0] if len(records) == 1 else {"instances": records}
+    print(f"POST {cloud.address(file.name)}")
+    print(_short(json.dumps(body, indent=1, ensure_ascii=False)))
+    answer = Client(file.name, cloud.client("sagemaker-runtime")).predict(records)
+    print(f"\nAnswer in {short_time(answer.seconds)} from model {answer.model_version}")
+    for prediction in answer.predictions:
+        print(_short(json.dumps(prediction, ensure_ascii=False)))
+    if actual is not None:
+        print(f"The data says {file.data.target} = {actual}")
+    print(f"\nThe same with boto3:\n{_python(cloud, file.name, body)}")
+    print(f"\nThe same with curl:\n{_curl(cloud, file.name, body)}")
+    return 0
+
+
+def given(text: str) -> list[dict[str, Any]]:
+    """The records that the --data option stands for.
+
+    Raises:
+        DataError: it is not JSON, or neither an object nor a list of objects.
+    """
+    from shared.documents import loads
+    from shared.errors import DataError
+
+    where = "--data"
+    if text.lstrip()[:1] not in ("{", "["):
+        where, path = text, Path(text)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                "is neither JSON nor a file that can be read",
+                where=where,
+                cure="""Write DATA='{"column": value}', quotes included.""",
+            ) from error
+    document = loads(text, where, DataError)
+    if isinstance(document, dict):
+        document = document.get("instances", [document])
+    if not isinstance(document, list) or not all(isinstance(row, dict) for row in document):
+        raise DataError("an object or a list of objects is needed", where=where)
+    return document
+
+
+def sample(settings: Settings) -> tuple[dict[str, Any], Any]:
+    """The last row of the data as a request's record, and what its target was.
+
+    Raises:
+        DataError: the data cannot be read, or lies in S3.
+    """
+    from shared import tables, values
+    from shared.errors import DataError
+
+    if settings.data.remote:
+        raise DataError(
+            "no row is taken from data in S3",
+            where=settings.data.text,
+            cure="""Give one: DATA='{"column": value, …}'""",
+        )
+    table = tables.read(settings.data.files)
+    row = table.slice(table.num_rows - 1)
+    columns = settings.problem.columns
+    arrays = tables.to_columns(row, columns, settings.data.text)
+    record: dict[str, Any] = {}
+    for column in columns:
+        array = arrays[column.name]
+        value = None if values.is_missing(array)[0] else array[0]
+        record[column.name] = _plain(column.kind, value)
+    return record, row.column(settings.problem.target.name)[0].as_py()
+
+
+def _plain(kind: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if kind == "boolean":
+        return bool(value)
+    if kind == "datetime":
+        return str(value.astype("datetime64[s]") if value.astype(int) % 10**6 == 0 else value)
+    if kind == "numeric":
+        number = float(value)
+        return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return str(value)
+
+
+def _python(cloud: Cloud, endpoint: str, body: Any) -> str:
+    options = f'"sagemaker-runtime", region_name="{cloud.account.region}"'
+    if cloud.account.local:
+        url = cloud.client("sagemaker-runtime").meta.endpoint_url
+        options += (
+            f', endpoint_url="{url}",\n'
+            '      aws_access_key_id="local", aws_secret_access_key="local"'
+        )
+    return (
+        "  import boto3, json\n"
+        f"  runtime = boto3.client({options})\n"
+        f'  answer = runtime.invoke_endpoint(EndpointName="{endpoint}",\n'
+        f'      ContentType="application/json", Body=json.dumps({_short(repr(body), 300)}))\n'
+        '  print(answer["Body"].read().decode())'
+    )
+
+
+def _curl(cloud: Cloud, endpoint: str, body: Any) -> str:
+    user = "local:local" if cloud.account.local else '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
+    data = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
+    return (
+        f'  curl --aws-sigv4 "aws:amz:{cloud.account.region}:sagemaker" --user {user} \\\n'
+        f"    -H 'Content-Type: application/json' {cloud.address(endpoint)} \\\n"
+        f"    -d '{_short(data, 300)}'"
+    )
+
+
+def _short(text: str, limit: int = _SHOWN) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"

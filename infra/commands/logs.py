@@ -1,0 +1,80 @@
+"""What the training job and the endpoint have written, the last lines first of one, then the other.
+
+Progress bars are for deploy; here every line stands as it was written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import TYPE_CHECKING
+
+from infra.commands.words import add_project, typed
+
+if TYPE_CHECKING:
+    from infra.aws import Cloud
+
+_PAUSE = 1.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of logs."""
+    add_project(parser)
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--training", action="store_true", help="the last training job's log alone")
+    only.add_argument("--endpoint", action="store_true", help="the endpoint's log alone")
+    parser.add_argument(
+        "--lines", type=int, default=30, metavar="N", help="lines of each (default: %(default)s)"
+    )
+    parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the lines."""
+    from infra import project
+    from infra.aws import find
+    from infra.commands.status import NOT_RUNNING
+    from infra.logs import last_lines
+
+    file = project.read(args.project)
+    cloud = find(args.target, file.aws)
+    if cloud is None:
+        print(f"{file.name}: {NOT_RUNNING} Deploy it: {typed('deploy', args)}")
+        return 0
+    places = _places(cloud, file, args)
+    for title, group, prefix in places:
+        lines = last_lines(cloud, group, prefix, max(args.lines, 0))
+        print(f"== {title}")
+        print("\n".join(lines) if lines else "(nothing yet)")
+    if args.follow:
+        follow(cloud, places)
+    return 0
+
+
+def follow(cloud: Cloud, places: list[tuple[str, str, str]]) -> None:
+    """Print new lines as they come, until Ctrl-C."""
+    from infra.logs import LogTail
+
+    tails = [LogTail(cloud, group, prefix) for _, group, prefix in places]
+    for tail in tails:
+        tail.new_lines()
+    while True:
+        for tail in tails:
+            for line in tail.new_lines():
+                print(line, flush=True)
+        time.sleep(_PAUSE)
+
+
+def _places(cloud, file, args) -> list[tuple[str, str, str]]:
+    from infra.record import RecordStore
+    from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS, bucket_name
+
+    found = []
+    if not args.endpoint:
+        bucket = bucket_name(file.aws, cloud.account)
+        jobs = RecordStore(cloud, bucket, file.name).load().of("training job")
+        if jobs:
+            found.append((f"training job {jobs[-1]}", TRAINING_LOGS, f"{jobs[-1]}/"))
+    if not args.training:
+        found.append((f"endpoint {file.name}", f"{ENDPOINT_LOGS}/{file.name}", ""))
+    return found

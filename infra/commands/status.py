@@ -1,0 +1,138 @@
+"""Endpoint, model, training job and scores on one screen; what was recorded and what is there."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from infra.commands.words import add_project, facts, place, typed
+
+if TYPE_CHECKING:
+    from infra.aws import Cloud
+    from infra.record import Record
+
+NOT_RUNNING = "The local cloud is not running, so nothing is deployed."
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of status."""
+    add_project(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the screen."""
+    from infra import project
+    from infra.aws import find
+    from infra.record import RecordStore
+    from infra.resources import bucket_name
+
+    file = project.read(args.project)
+    cloud = find(args.target, file.aws)
+    if cloud is None:
+        print(f"{file.name}: {NOT_RUNNING} Deploy it: {typed('deploy', args)}")
+        return 0
+    bucket = bucket_name(file.aws, cloud.account)
+    record = RecordStore(cloud, bucket, file.name).load()
+    if not record.entries:
+        print(f"{file.name} is not deployed here. Deploy it: {typed('deploy', args)}")
+        return 0
+    print(f"{file.name} on {place(args.target, cloud.account.region, cloud.account.id)}\n")
+    rows, missing = screen(cloud, file.name, record)
+    print(facts(rows))
+    for what in missing:
+        print(f"\nRecorded but gone: {what}")
+    if missing:
+        print(f"Put it back: {typed('deploy', args)}")
+    return 0
+
+
+def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, str]], list[str]]:
+    """The rows of the screen, and what the record lists that is not there."""
+    rows: list[tuple[str, str]] = []
+    missing: list[str] = []
+    endpoint = _look(cloud, "endpoint", project, record, missing)
+    if endpoint:
+        rows += [
+            ("endpoint", f"{project} is {endpoint['EndpointStatus']}"),
+            ("since", _moment(endpoint.get("LastModifiedTime"))),
+            ("address", cloud.address(project)),
+        ]
+        if endpoint.get("FailureReason"):
+            rows.append(("reason", endpoint["FailureReason"]))
+    else:
+        rows.append(("endpoint", "none"))
+    name = endpoint.get("EndpointConfigName") if endpoint else _last(record, "endpoint config")
+    config = _look(cloud, "endpoint config", name, record, missing)
+    if config:
+        variant = config["ProductionVariants"][0]
+        rows.append(
+            ("config", f"{name}: {variant['InitialInstanceCount']} × {variant['InstanceType']}")
+        )
+        name = variant["ModelName"]
+    else:
+        name = _last(record, "model")
+    model = _look(cloud, "model", name, record, missing)
+    if model:
+        container = model["PrimaryContainer"]
+        rows += [
+            ("model", str(name)),
+            ("image", container["Image"]),
+            ("bundle", container["ModelDataUrl"]),
+        ]
+    job = _look(cloud, "training job", _last(record, "training job"), record, missing)
+    if job:
+        rows += _job(job)
+    rows.append(("record", f"{len(record.entries)} things made for this project"))
+    return rows, missing
+
+
+def _job(job: dict[str, Any]) -> list[tuple[str, str]]:
+    from infra.outputs import scores
+    from infra.units import short_time
+
+    took = job.get("TrainingTimeInSeconds")
+    text = f"{job['TrainingJobName']} {job['TrainingJobStatus']}"
+    rows = [("training", f"{text} ({short_time(took)})" if took else text)]
+    if job.get("FailureReason"):
+        rows.append(("reason", job["FailureReason"]))
+    found: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
+    for metric in job.get("FinalMetricDataList") or []:
+        split, _, name = metric["MetricName"].partition("_")
+        split = {"val": "validation"}.get(split, split)
+        if split in found:
+            found[split][name] = metric["Value"]
+    rows += scores(found)
+    if job.get("CheckpointConfig"):
+        rows.append(("checkpoints", job["CheckpointConfig"]["S3Uri"]))
+    return rows
+
+
+_DESCRIBE = {
+    "endpoint": ("describe_endpoint", "EndpointName"),
+    "endpoint config": ("describe_endpoint_config", "EndpointConfigName"),
+    "model": ("describe_model", "ModelName"),
+    "training job": ("describe_training_job", "TrainingJobName"),
+}
+
+
+def _look(
+    cloud: Cloud, kind: str, name: str | None, record: Record, missing: list[str]
+) -> dict[str, Any] | None:
+    from infra.observe import describe
+
+    if name is None:
+        return None
+    operation, key = _DESCRIBE[kind]
+    found = describe(cloud, "sagemaker", operation, {key: name})
+    if found is None and name in record.of(kind):
+        missing.append(f"{kind} {name}")
+    return found
+
+
+def _last(record: Record, kind: str) -> str | None:
+    names = record.of(kind)
+    return names[-1] if names else None
+
+
+def _moment(value: Any) -> str:
+    return value.astimezone().strftime("%Y-%m-%d %H:%M:%S") if value else "unknown"

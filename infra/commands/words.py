@@ -1,0 +1,54 @@
+"""What commands say alike: how a command is typed again, a table of facts, a question."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+DEFAULT_PROJECT = "examples/flights"
+
+
+def add_project(parser: argparse.ArgumentParser) -> None:
+    """The two options that every command but init has."""
+    parser.add_argument(
+        "--project",
+        default=DEFAULT_PROJECT,
+        metavar="DIR",
+        help="directory with a project.toml, or the file itself (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=("local", "aws"),
+        default="local",
+        help="local: the local cloud on this machine, no account needed; aws: your AWS account "
+        "(default: %(default)s)",
+    )
+
+
+def typed(command: str, args: argparse.Namespace) -> str:
+    """How to type another command for the same project and target."""
+    words = [f"make {command}"]
+    if args.project.rstrip("/") != DEFAULT_PROJECT:
+        words.append(f"PROJECT={args.project.rstrip('/')}")
+    if args.target != "local":
+        words.append(f"TARGET={args.target}")
+    return " ".join(words)
+
+
+def facts(rows: Sequence[tuple[str, str]]) -> str:
+    """Names and values in two columns."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+def place(target: str, region: str, account: str) -> str:
+    """Where a deployment is, in words."""
+    return "the local cloud on this machine" if target == "local" else f"AWS {account} in {region}"
+
+
+def confirmed(question: str) -> bool:
+    """Ask on a terminal; without one the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -1,0 +1,62 @@
+"""Container images: the AWS TensorFlow training image of each region, and the address of our own.
+
+The table of accounts is kept in step with the SageMaker SDK's by a test, so that a deployment needs
+not import the SDK. Building images is not done here.
+"""
+
+from __future__ import annotations
+
+from shared.errors import DeploymentError, nearest
+
+TENSORFLOW = "2.21-{processor}-py312"
+SERVING_REPOSITORY = "keras-serving"
+
+_ACCOUNT = "763104351884"
+_SHARED_ACCOUNT_REGIONS = (
+    "ap-northeast-1 ap-northeast-2 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 "
+    "eu-central-1 eu-north-1 eu-west-1 eu-west-2 eu-west-3 sa-east-1 "
+    "us-east-1 us-east-2 us-west-1 us-west-2"
+).split()
+ACCOUNTS = dict.fromkeys(_SHARED_ACCOUNT_REGIONS, _ACCOUNT) | {
+    "af-south-1": "626614931356",
+    "ap-east-1": "871362719292",
+    "ap-east-2": "975050140332",
+    "ap-northeast-3": "364406365360",
+    "ap-south-2": "772153158452",
+    "ap-southeast-3": "907027046896",
+    "ap-southeast-4": "457447274322",
+    "ap-southeast-5": "550225433462",
+    "ap-southeast-6": "633930458069",
+    "ap-southeast-7": "590183813437",
+    "ca-west-1": "204538143572",
+    "eu-central-2": "380420809688",
+    "eu-south-1": "692866216735",
+    "eu-south-2": "503227376785",
+    "il-central-1": "780543022126",
+    "me-central-1": "914824155844",
+    "me-south-1": "217643126080",
+    "me-west-1": "124382933778",
+    "mx-central-1": "637423239942",
+}
+
+
+def training_image(region: str, instance: str) -> str:
+    """The URI of the AWS TensorFlow training image for a region and an instance type.
+
+    Raises:
+        DeploymentError: AWS publishes none there.
+    """
+    if region not in ACCOUNTS:
+        raise DeploymentError(
+            f"no AWS TensorFlow training image is known for the region {region!r}",
+            where="[aws].region",
+            cure=nearest(region, ACCOUNTS),
+        )
+    processor = "gpu" if instance.removeprefix("ml.")[:1] in ("p", "g") else "cpu"
+    tag = TENSORFLOW.format(processor=processor)
+    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.amazonaws.com/tensorflow-training:{tag}"
+
+
+def serving_image(account: str, region: str, tag: str) -> str:
+    """The URI under which our serving image stands in the account's own registry."""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com/{SERVING_REPOSITORY}:{tag}"

@@ -1,0 +1,83 @@
+"""CloudWatch Logs of a training job or an endpoint: the last lines, and what is new since.
+
+A group or stream that does not exist yet is empty, not an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from infra.aws import Cloud
+from infra.observe import describe
+
+_PAGE = 10_000
+
+
+@dataclass
+class LogTail:
+    """Reads a job's or an endpoint's log streams as they grow; each line is given once."""
+
+    cloud: Cloud
+    group: str
+    prefix: str = ""
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def new_lines(self) -> list[str]:
+        """The lines written since the last call, in order within each stream."""
+        lines: list[str] = []
+        for stream in streams(self.cloud, self.group, self.prefix):
+            lines += self._read(stream)
+        return lines
+
+    def _read(self, stream: str) -> list[str]:
+        lines: list[str] = []
+        while True:
+            place: dict[str, object] = {
+                "logGroupName": self.group,
+                "logStreamName": stream,
+                "startFromHead": True,
+                "limit": _PAGE,
+            }
+            if stream in self._tokens:
+                place["nextToken"] = self._tokens[stream]
+            answer = describe(self.cloud, "logs", "get_log_events", place)
+            if answer is None:
+                return lines
+            lines += [event["message"].rstrip("\n") for event in answer["events"]]
+            token = answer.get("nextForwardToken")
+            if not answer["events"] or not token or token == self._tokens.get(stream):
+                return lines
+            self._tokens[stream] = token
+
+
+def last_lines(cloud: Cloud, group: str, prefix: str, count: int) -> list[str]:
+    """The last lines of the newest streams of a group."""
+    lines: list[str] = []
+    for stream in reversed(streams(cloud, group, prefix)):
+        answer = describe(
+            cloud,
+            "logs",
+            "get_log_events",
+            {
+                "logGroupName": group,
+                "logStreamName": stream,
+                "startFromHead": False,
+                "limit": count,
+            },
+        )
+        events = answer["events"] if answer else []
+        lines = [event["message"].rstrip("\n") for event in events] + lines
+        if len(lines) >= count:
+            break
+    return lines[-count:]
+
+
+def streams(cloud: Cloud, group: str, prefix: str) -> list[str]:
+    """Names of the streams of a group that begin with `prefix`, oldest first."""
+    place: dict[str, object] = {"logGroupName": group}
+    if prefix:
+        place["logStreamNamePrefix"] = prefix
+    answer = describe(cloud, "logs", "describe_log_streams", place)
+    found = answer["logStreams"] if answer else []
+    found.sort(key=lambda stream: stream.get("creationTime", 0))
+    return [stream["logStreamName"] for stream in found]

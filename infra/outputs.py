@@ -1,0 +1,98 @@
+"""What a finished training job left in S3, brought to this machine: the bundle and the report.
+
+No archive is trusted: bundles are opened by shared.bundle, and of the other archive one plain file of
+bounded size is read, by name.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from infra.aws import Cloud
+from infra.observe import describe
+from shared import files, storage
+from shared.errors import DeploymentError
+
+if TYPE_CHECKING:
+    from shared.bundle import Bundle
+
+REPORT = "report.html"
+_REPORT_BYTES = 64 << 20
+
+
+def fetch_bundle(cloud: Cloud, uri: str, build: Path) -> Bundle:
+    """Download a bundle and open it under ``<build>/bundle``, every digest checked.
+
+    Raises:
+        DeploymentError: it is not there.
+        BundleError: it cannot be trusted.
+    """
+    from shared import bundle
+
+    with tempfile.TemporaryDirectory(dir=_made(build)) as temporary:
+        archive = Path(temporary) / "model.tar.gz"
+        if not _download(cloud, uri, archive):
+            raise DeploymentError(
+                "the training job left no bundle here",
+                where=uri,
+                cure="Somebody may have deleted it: `make destroy`, then `make deploy`.",
+            )
+        shutil.rmtree(build / "bundle", ignore_errors=True)
+        return bundle.extract(archive, build / "bundle")
+
+
+def fetch_report(cloud: Cloud, uri: str, build: Path) -> Path | None:
+    """Put the report of a job under ``<build>`` on this machine; None when it left none.
+
+    Args:
+        uri: the job's model.tar.gz; its output.tar.gz lies beside it.
+    """
+    with tempfile.TemporaryDirectory(dir=_made(build)) as temporary:
+        archive = Path(temporary) / "output.tar.gz"
+        if not _download(cloud, uri.rsplit("/", 1)[0] + "/output.tar.gz", archive):
+            return None
+        report = _member(archive, REPORT)
+    if report is None:
+        return None
+    files.write(build / REPORT, report)
+    return build / REPORT
+
+
+def scores(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    """The manifest's metrics as (validation or test, "auc 0.6712   accuracy 0.8123")."""
+    return [
+        (split, "   ".join(f"{name} {value:.4f}" for name, value in metrics[split].items()))
+        for split in ("validation", "test")
+        if metrics.get(split)
+    ]
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _download(cloud: Cloud, uri: str, path: Path) -> bool:
+    bucket, key = storage.split(uri)
+    if describe(cloud, "s3", "head_object", {"Bucket": bucket, "Key": key}) is None:
+        return False
+    storage.download(uri, path, cloud.client("s3"))
+    return True
+
+
+def _member(archive: Path, name: str) -> bytes | None:
+    try:
+        with tarfile.open(archive, "r:gz") as opened:
+            for member in opened:
+                if member.name.removeprefix("./") == name and member.isreg():
+                    stream = opened.extractfile(member) if member.size <= _REPORT_BYTES else None
+                    return stream.read() if stream else None
+    except (tarfile.TarError, EOFError, OSError, zlib.error):
+        return None
+    return None

@@ -1,0 +1,443 @@
+"""Desired and observed → steps. Pure: no call is made, so a plan can be printed, tested and trusted.
+
+A step is one AWS call as a value (service, operation, parameters), what to wait for afterwards, and
+the call that takes back what it left when it failed. What needs no step is listed with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from infra.observe import IN_PROGRESS, Observed, ObservedEndpoint, ObservedJob, canonical
+from infra.resources import (
+    DOWNLOAD_SECONDS,
+    STARTUP_SECONDS,
+    Desired,
+    Endpoint,
+    Serving,
+)
+from shared.errors import DeploymentError
+
+Action = Literal["create", "update", "replace", "attach"]
+StageName = Literal["upload", "train", "endpoint"]
+STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
+
+# What AWS may need on top of a job's own runtime or a container's own start: capacity, images.
+_MARGIN_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Call:
+    """One AWS call by its boto3 names."""
+
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The call as plain data."""
+        return {
+            "service": self.service,
+            "operation": self.operation,
+            "parameters": dict(self.parameters),
+        }
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What must be true before the next step, and the time it may take.
+
+    Attributes:
+        what: a training job Completed, a training job ended in any way, an endpoint InService, or an
+            endpoint gone.
+        config: for an endpoint, the config it must run on to count as a success; None when it need
+            only come to rest.
+    """
+
+    what: Literal["training", "ended", "endpoint", "gone"]
+    name: str
+    seconds: float
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        call: None when there is only something to wait for.
+        undo: what takes back a failed attempt of this step.
+    """
+
+    stage: StageName
+    action: Action
+    kind: str
+    name: str
+    reason: str
+    call: Call | None = None
+    wait: Wait | None = None
+    undo: Call | None = None
+    traffic: bool = False
+
+    @property
+    def title(self) -> str:
+        """The step in a few words."""
+        return f"{self.action} {self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """One thing that is as it should be, and why."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything to do, in order, and everything that needs nothing.
+
+    Attributes:
+        attempt: which attempt of the training job makes the model.
+        serving: what the endpoint will run when the plan is done.
+    """
+
+    desired: Desired
+    attempt: int
+    serving: Serving
+    steps: tuple[Step, ...]
+    unchanged: tuple[Unchanged, ...] = field(default=())
+
+    @property
+    def job(self) -> str:
+        """Name of the training job whose model is served."""
+        return self.desired.job.name(self.attempt)
+
+    def of(self, stage: StageName) -> tuple[Step, ...]:
+        """The steps of one stage, in order."""
+        return tuple(step for step in self.steps if step.stage == stage)
+
+    @property
+    def trains(self) -> bool:
+        """Whether a training job is started."""
+        return any(step.stage == "train" and step.call is not None for step in self.steps)
+
+    @property
+    def traffic(self) -> bool:
+        """Whether requests of a running endpoint are affected."""
+        return any(step.traffic for step in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as plain data, for machines."""
+        return {
+            "project": self.desired.project,
+            "target": "local" if self.desired.account.local else "aws",
+            "region": self.desired.account.region,
+            "account": self.desired.account.id,
+            "touches_traffic": self.traffic,
+            "steps": [
+                {
+                    "action": step.action,
+                    "kind": step.kind,
+                    "name": step.name,
+                    "reason": step.reason,
+                    "touches_traffic": step.traffic,
+                    "call": step.call.to_json() if step.call else None,
+                }
+                for step in self.steps
+            ],
+            "unchanged": [
+                {"kind": item.kind, "name": item.name, "reason": item.reason}
+                for item in self.unchanged
+            ],
+        }
+
+
+def plan(desired: Desired, observed: Observed) -> Plan:
+    """The steps that turn what is observed into what is desired.
+
+    Raises:
+        DeploymentError: an endpoint of the project's name exists that another project made.
+    """
+    steps: list[Step] = []
+    same: list[Unchanged] = []
+    _refuse_a_stranger(desired, observed.endpoint)
+    _bucket(desired, observed, steps, same)
+    _role(desired, observed, steps, same)
+    _uploads(desired, observed, steps, same)
+    attempt = _training(desired, observed.jobs, steps, same)
+    _image(desired, observed, steps, same)
+    serving = desired.serving(attempt)
+    _serving(serving, observed, steps, same)
+    _endpoint(serving.endpoint, observed.endpoint, steps, same)
+    return Plan(desired, attempt, serving, tuple(steps), tuple(same))
+
+
+def _refuse_a_stranger(desired: Desired, endpoint: ObservedEndpoint | None) -> None:
+    if endpoint and endpoint.config and not desired.owns_config(endpoint.config):
+        raise DeploymentError(
+            f"an endpoint of this name exists and runs on {endpoint.config!r}, which this project "
+            "did not make",
+            where=f"endpoint {endpoint.name}",
+            cure="Choose another name in project.toml, or delete that endpoint yourself.",
+        )
+
+
+def _bucket(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
+    name = desired.bucket.name
+    if observed.bucket:
+        same.append(Unchanged("bucket", name, "exists"))
+        return
+    steps.append(
+        Step(
+            "upload",
+            "create",
+            "bucket",
+            name,
+            "does not exist",
+            Call("s3", "create_bucket", desired.bucket.request()),
+            undo=Call("s3", "delete_bucket", {"Bucket": name}),
+        )
+    )
+
+
+def _role(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
+    role = desired.role
+    if role.policy is None:
+        same.append(Unchanged("role", role.name, "given in [aws].role"))
+        return
+    named = {"RoleName": role.name}
+    if observed.role_policy is None:
+        steps.append(
+            Step(
+                "upload",
+                "create",
+                "role",
+                role.name,
+                "does not exist",
+                Call("iam", "create_role", role.request()),
+                undo=Call("iam", "delete_role", named),
+            )
+        )
+    if observed.role_policy == canonical(role.policy):
+        same.append(Unchanged("role", role.name, "exists, with the policy the project needs"))
+        return
+    steps.append(
+        Step(
+            "upload",
+            "update" if observed.role_policy else "create",
+            "role policy",
+            role.name,
+            "differs from what the project needs" if observed.role_policy else "does not exist",
+            Call("iam", "put_role_policy", role.policy_request()),
+        )
+    )
+
+
+def _uploads(
+    desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]
+) -> None:
+    for upload in desired.uploads:
+        if upload.key in observed.objects:
+            same.append(Unchanged("object", upload.key, "the same content is there"))
+            continue
+        steps.append(
+            Step(
+                "upload",
+                "create",
+                "object",
+                upload.key,
+                "new content",
+                Call(
+                    "s3",
+                    "upload_file",
+                    {
+                        "Filename": str(upload.file.path),
+                        "Bucket": upload.bucket,
+                        "Key": upload.key,
+                        "ExtraArgs": {"ChecksumAlgorithm": "SHA256"},
+                    },
+                ),
+                undo=Call("s3", "delete_object", {"Bucket": upload.bucket, "Key": upload.key}),
+            )
+        )
+
+
+def _training(
+    desired: Desired, jobs: tuple[ObservedJob, ...], steps: list[Step], same: list[Unchanged]
+) -> int:
+    """Add the training steps and return the attempt whose model is to be served."""
+    job = desired.job
+    last = jobs[-1] if jobs else None
+    patience = (2 if job.spot else 1) * job.max_runtime + _MARGIN_SECONDS
+    if last and last.bundle:
+        same.append(
+            Unchanged("training job", last.name, "code, data, problem and settings are the same")
+        )
+        return len(jobs)
+    if last and last.status == "InProgress":
+        steps.append(
+            Step(
+                "train",
+                "attach",
+                "training job",
+                last.name,
+                "is running",
+                wait=Wait("training", last.name, patience),
+            )
+        )
+        return len(jobs)
+    if last and last.status == "Stopping":
+        # Two jobs must never write the same checkpoints at once.
+        steps.append(
+            Step(
+                "train",
+                "attach",
+                "training job",
+                last.name,
+                "is being stopped",
+                wait=Wait("ended", last.name, _MARGIN_SECONDS),
+            )
+        )
+    attempt = len(jobs) + 1
+    reason = "code, data, problem or settings are new"
+    if last:
+        state = "whose bundle is gone" if last.status == "Completed" else f"({last.status})"
+        reason = f"follows {last.name} {state} and resumes from its checkpoints"
+    steps.append(
+        Step(
+            "train",
+            "create",
+            "training job",
+            job.name(attempt),
+            reason,
+            Call("sagemaker", "create_training_job", job.request(attempt)),
+            Wait("training", job.name(attempt), patience),
+        )
+    )
+    return attempt
+
+
+def _image(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
+    image = desired.image
+    name = f"{image.repository}:{image.tag}"
+    if observed.image:
+        same.append(Unchanged("image", name, "the same serving code is there"))
+        return
+    steps.append(
+        Step(
+            "endpoint",
+            "create",
+            "image",
+            name,
+            "the serving code is new",
+            Call("registry", "push_image", {"repository": image.repository, "tag": image.tag}),
+        )
+    )
+
+
+def _serving(
+    serving: Serving, observed: Observed, steps: list[Step], same: list[Unchanged]
+) -> None:
+    model, config = serving.model, serving.config
+    if model.name in observed.models:
+        same.append(Unchanged("model", model.name, "same bundle, same image"))
+    else:
+        steps.append(
+            Step(
+                "endpoint",
+                "create",
+                "model",
+                model.name,
+                "does not exist for this bundle and image",
+                Call("sagemaker", "create_model", model.request()),
+                undo=Call("sagemaker", "delete_model", {"ModelName": model.name}),
+            )
+        )
+    if config.name in observed.configs:
+        same.append(Unchanged("endpoint config", config.name, "same model, same settings"))
+    else:
+        steps.append(
+            Step(
+                "endpoint",
+                "create",
+                "endpoint config",
+                config.name,
+                "does not exist for this model and these settings",
+                Call("sagemaker", "create_endpoint_config", config.request()),
+                undo=Call(
+                    "sagemaker", "delete_endpoint_config", {"EndpointConfigName": config.name}
+                ),
+            )
+        )
+
+
+def _endpoint(
+    endpoint: Endpoint,
+    observed: ObservedEndpoint | None,
+    steps: list[Step],
+    same: list[Unchanged],
+) -> None:
+    limit = STARTUP_SECONDS + DOWNLOAD_SECONDS + _MARGIN_SECONDS
+    ready = Wait("endpoint", endpoint.name, limit, endpoint.config)
+    named = {"EndpointName": endpoint.name}
+
+    def step(action: Action, reason: str, **rest: Any) -> None:
+        steps.append(Step("endpoint", action, "endpoint", endpoint.name, reason, **rest))
+
+    def create(action: Action, reason: str) -> None:
+        step(
+            action,
+            reason,
+            call=Call("sagemaker", "create_endpoint", endpoint.request()),
+            wait=ready,
+            undo=Call("sagemaker", "delete_endpoint", named),
+        )
+
+    if observed is None:
+        create("create", "does not exist")
+        return
+    if observed.status == "Deleting":
+        step("attach", "is being deleted", wait=Wait("gone", endpoint.name, limit))
+        create("create", "is being deleted")
+        return
+    if observed.status not in IN_PROGRESS | {"InService"}:
+        step(
+            "replace",
+            f"is {observed.status}: {observed.reason or 'no reason given'}",
+            call=Call("sagemaker", "delete_endpoint", named),
+            wait=Wait("gone", endpoint.name, limit),
+        )
+        create("create", "takes the place of the failed one")
+        return
+    if observed.config == endpoint.config and observed.status == "InService":
+        same.append(Unchanged("endpoint", endpoint.name, f"InService on {endpoint.config}"))
+        return
+    if observed.status != "InService":
+        step(
+            "attach",
+            f"is {observed.status}",
+            wait=ready
+            if observed.config == endpoint.config
+            else Wait("endpoint", endpoint.name, limit),
+        )
+    if observed.config != endpoint.config:
+        step(
+            "update",
+            f"runs on {observed.config}",
+            call=Call(
+                "sagemaker",
+                "update_endpoint",
+                {**named, "EndpointConfigName": endpoint.config},
+            ),
+            wait=ready,
+            undo=Call(
+                "sagemaker",
+                "update_endpoint",
+                {**named, "EndpointConfigName": observed.config},
+            ),
+            traffic=True,
+        )

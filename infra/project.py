@@ -1,0 +1,557 @@
+"""project.toml → typed, frozen settings. All mistakes of a file are told at once.
+
+    read      the file alone: keys, types, durations; no data is looked at
+    load      the same, checked against the data it names; columns inferred where none are written
+
+The sections of the file are pydantic models here. What training is told too (columns, split, search
+space, hyperparameters) is checked by shared's own rules, so that both sides refuse the same things.
+Some of what the file may one day say is not available yet; it is refused with what works now.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from infra.channels import local_files
+from infra.mistakes import Mistakes
+from infra.units import seconds, share
+from shared import documents, hyperparameters
+from shared.errors import HyperparameterError, ProjectError, nearest
+from shared.hyperparameters import Choice, Hyperparameters, Range
+from shared.problem import Problem, Split, Tuning
+from shared.schema import Column, Target, Task
+from shared.sources import Source
+
+if TYPE_CHECKING:
+    from shared.inferring import Inference
+
+FILE = "project.toml"
+NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+_SPLIT_KEYS = {
+    "time": {"by", "time", "validation_from", "test_from"},
+    "random": {"by", "validation", "test", "seed"},
+    "column": {"by", "column", "validation", "seed"},
+}
+
+
+def _only(now: object, *later: object) -> AfterValidator:
+    """A setting of which one value works now."""
+
+    def check(value: object) -> object:
+        if value == now:
+            return value
+        shown = documents.show(value)
+        known = value in later or not later
+        raise PydanticCustomError(
+            "not_available",
+            "{value} is {what}; leave the key out or write {now}",
+            {
+                "value": shown,
+                "what": "not available yet" if known else "not known",
+                "now": '"' + now + '"' if isinstance(now, str) else str(now).lower(),
+            },
+        )
+
+    return AfterValidator(check)
+
+
+def _absent(value: object) -> object:
+    raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
+
+
+Later = Annotated[Any, AfterValidator(_absent)]
+Duration = Annotated[float, BeforeValidator(lambda text: seconds(text))]
+Table = dict[str, Any]
+
+_DURATION = 'a duration such as "45s", "10m" or "1h30m"'
+_INSTANCE = 'an instance type such as "ml.m5.xlarge"'
+
+
+class Section(BaseModel):
+    """A table of the file: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataSection(Section):
+    """[data]: the table to learn from."""
+
+    source: str = Field(
+        min_length=1, description="a path, a glob or an s3:// location of CSV or Parquet files"
+    )
+    target: str = Field(min_length=1, description="the name of the column to predict")
+    task: Task | None = Field(None, description='"binary", "multiclass" or "regression"')
+    time: str | None = Field(None, description="the name of a datetime column")
+    split: Table | None = Field(None, description='a table such as { by = "random" }')
+    columns: dict[str, Table] | None = Field(
+        None, description='tables such as distance = { kind = "numeric" }'
+    )
+
+
+class SourceSection(Section):
+    """[sources.<name>]: a table to be looked up, in training and in serving."""
+
+    table: str = Field(
+        min_length=1, description="a path, a glob or an s3:// location of CSV or Parquet files"
+    )
+    keys: dict[str, str] = Field({}, description="our column = its column")
+    as_of: dict[str, str] | None = Field(
+        None, description="one pair: our datetime column = its datetime column"
+    )
+    tolerance: Duration | None = Field(None, description=_DURATION)
+    columns: dict[str, Table] = Field(description='tables such as temp = { kind = "numeric" }')
+    online: Annotated[str, _only("bundle")] = "bundle"
+
+
+class TrainingSection(Section):
+    """[training]: hyperparameters and where the job runs."""
+
+    hyperparameters: Table = Field({}, description="a table of hyperparameters")
+    instance: str = Field(
+        "ml.m5.xlarge", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
+    )
+    spot: bool = False
+    max_runtime: Duration = Field(3600.0, ge=60, le=432_000, description=_DURATION)
+
+
+class TuningSection(Section):
+    """[tuning]: how hyperparameters are searched."""
+
+    strategy: Annotated[str, AfterValidator(lambda value: _strategy(value))] = Field(
+        "bayesian", description='"bayesian" or "random"'
+    )
+    trials: int = Field(12, ge=0, le=10_000, description="a whole number from 0 to 10000")
+    folds: Annotated[int, _only(1)] = 1
+    where: Annotated[str, _only("job", "service")] = "job"
+    seed: int = Field(0, ge=0, description="a whole number, 0 or more")
+    candidates: Annotated[list[Any], _only([])] = []
+    space: Table = Field({}, description="a table of ranges and lists")
+
+
+class EndpointSection(Section):
+    """[endpoint]: what serves."""
+
+    container: Annotated[str, _only("own", "tensorflow-serving", "toolkit")] = "own"
+    mode: Annotated[str, _only("realtime", "serverless", "async")] = "realtime"
+    instance: str = Field(
+        "ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
+    )
+    scaling: Later = None
+    rollout: Later = None
+    capture: Annotated[float, _only(0.0)] = 0.0
+
+
+class DeploySection(Section):
+    """[deploy]: how a deployment is allowed."""
+
+    require_approval: Annotated[bool, _only(False)] = False
+
+
+class AwsSection(Section):
+    """[aws]: the account's own."""
+
+    region: str | None = Field(
+        None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description='a region such as "eu-central-1"'
+    )
+    profile: str | None = Field(None, min_length=1, description="a profile of ~/.aws/config")
+    role: str | None = Field(
+        None,
+        pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$",
+        description='the ARN of a role: "arn:aws:iam::<account>:role/<name>"',
+    )
+    bucket: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="the name of a bucket, without s3://",
+    )
+    kms_key: Later = None
+    subnets: Later = None
+    security_groups: Later = None
+    network_isolation: Annotated[bool, _only(False)] = False
+    tags: dict[str, str] = Field({}, description="a table of texts")
+
+
+class ProjectFile(Section):
+    """The whole file."""
+
+    name: str = Field(
+        pattern=f"^{NAME}$",
+        max_length=32,
+        description="lower-case letters, digits and single hyphens, 32 at most",
+    )
+    data: DataSection
+    sources: dict[str, SourceSection] = Field({}, description="tables [sources.<name>]")
+    training: TrainingSection = TrainingSection()
+    tuning: TuningSection | None = None
+    endpoint: EndpointSection = EndpointSection()
+    deploy: DeploySection = DeploySection()
+    aws: AwsSection = AwsSection()
+
+
+Aws = AwsSection
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a table lies: files of this machine, or an s3:// prefix."""
+
+    text: str
+    files: tuple[Path, ...] = ()
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is in S3."""
+        return self.text.startswith("s3://")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where and how long the training job runs. Seconds."""
+
+    instance: str
+    spot: bool
+    max_runtime: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A project, checked against its data.
+
+    Attributes:
+        path: the project file.
+        data: the table to learn from.
+        sources: the tables to be looked up, by name.
+        problem: what the training job is told.
+    """
+
+    path: Path
+    name: str
+    data: Location
+    sources: Mapping[str, Location]
+    problem: Problem
+    hyperparameters: Hyperparameters
+    training: Training
+    endpoint: EndpointSection
+    aws: Aws
+
+    def encoded_hyperparameters(self) -> dict[str, str]:
+        """The hyperparameters as a training job takes them: JSON texts."""
+        return hyperparameters.encode(self.hyperparameters)
+
+    def metrics(self) -> tuple[tuple[str, str], ...]:
+        """Names and regular expressions of what SageMaker reads from the log."""
+        return tuple((one["Name"], one["Regex"]) for one in hyperparameters.metric_definitions())
+
+
+def find(project: str | Path) -> Path:
+    """The project file that a directory, or the file itself, stands for.
+
+    Raises:
+        ProjectError: there is none.
+    """
+    path = Path(project)
+    file = path / FILE if path.is_dir() else path
+    if file.is_file():
+        return file
+    known = sorted(str(found.parent) for found in Path().glob(f"*/*/{FILE}"))
+    raise ProjectError(
+        "there is no project file here",
+        where=str(file),
+        cure=f"{nearest(str(path), known)} Or make one: make init DATA=table.csv LABEL=column",
+    )
+
+
+def read(project: str | Path) -> ProjectFile:
+    """Read the file without looking at any data.
+
+    Raises:
+        ProjectError: it is not TOML, or has mistakes; all of them are told.
+    """
+    path = find(project)
+    return _parse(path, Mistakes(str(path)))[0]
+
+
+def load(project: str | Path) -> Settings:
+    """Read the file and check it against the data it names.
+
+    Raises:
+        ProjectError: mistakes in the file; all of them are told.
+    """
+    path = find(project)
+    mistakes = Mistakes(str(path))
+    file, raw = _parse(path, mistakes)
+    return _Checked(path, file, raw, mistakes).settings()
+
+
+def _parse(path: Path, mistakes: Mistakes) -> tuple[ProjectFile, Table]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProjectError(f"is not TOML: {error}", where=str(path)) from None
+    except OSError as error:
+        raise ProjectError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    try:
+        return ProjectFile.model_validate(raw), raw
+    except ValidationError as error:
+        mistakes.add_invalid(ProjectFile, error, raw)
+    mistakes.raise_if_any()
+    raise AssertionError("pydantic refused the file without saying why")
+
+
+def _strategy(value: str) -> str:
+    if value in ("bayesian", "random"):
+        return value
+    known = value in ("manual", "grid", "hyperband")
+    raise PydanticCustomError(
+        "not_available",
+        '"{value}" is {what}; write "bayesian" or "random"',
+        {"value": value, "what": "not available yet" if known else "not a strategy"},
+    )
+
+
+class _Checked:
+    """Checks a parsed file against its data and makes the settings."""
+
+    def __init__(self, path: Path, file: ProjectFile, raw: Table, mistakes: Mistakes) -> None:
+        self._path = path
+        self._file = file
+        self._mistakes = mistakes
+        self._tables: dict[str, Any] = {}
+        self._data = self._location("data.source", file.data.source)
+        self._sources = {
+            name: self._location(f"sources.{name}.table", section.table)
+            for name, section in file.sources.items()
+        }
+
+    def settings(self) -> Settings:
+        file = self._file
+        columns, target = self._columns_and_target()
+        split = self._split()
+        sources = tuple(self._source(name) for name in file.sources)
+        tuning = self._tuning()
+        knobs = self._hyperparameters()
+        self._mistakes.raise_if_any()
+        assert target is not None
+        assert split is not None
+        with self._mistakes.noted("data"):
+            problem = Problem(
+                name=file.name,
+                columns=columns,
+                target=target,
+                split=split,
+                sources=tuple(source for source in sources if source),
+                tuning=tuning,
+            )
+        self._mistakes.raise_if_any()
+        return Settings(
+            path=self._path,
+            name=file.name,
+            data=self._data,
+            sources=self._sources,
+            problem=problem,
+            hyperparameters=knobs,
+            training=Training(
+                file.training.instance, file.training.spot, round(file.training.max_runtime)
+            ),
+            endpoint=file.endpoint,
+            aws=file.aws,
+        )
+
+    def _location(self, key: str, text: str) -> Location:
+        if text.startswith("s3://"):
+            return Location(text)
+        with self._mistakes.noted(key):
+            return Location(text, local_files(text, self._path.parent))
+        return Location(text)
+
+    def _table(self, key: str, location: Location) -> Any:
+        """The table at a location, or None where it is in S3 or cannot be read."""
+        if location.files and location.text not in self._tables:
+            from shared import tables
+
+            self._tables[location.text] = None
+            with self._mistakes.noted(key):
+                self._tables[location.text] = tables.read(location.files)
+        return self._tables.get(location.text)
+
+    def _names(self, key: str, location: Location) -> list[str] | None:
+        table = self._table(key, location)
+        return None if table is None else list(table.column_names)
+
+    def _columns_and_target(self) -> tuple[tuple[Column, ...], Target | None]:
+        data = self._file.data
+        inferred = self._inferred() if data.columns is None or data.task is None else None
+        columns = inferred.columns if inferred else ()
+        if data.columns is not None:
+            columns = self._columns("data.columns", data.columns)
+        task = data.task or (inferred.target.task if inferred else None)
+        names = self._names("data.source", self._data)
+        if names is not None:
+            if data.target not in names:
+                self._unknown("data.target", data.target, names, self._data)
+            for column in columns:
+                if column.name not in names:
+                    self._unknown(f"data.columns.{column.name}", column.name, names, self._data)
+            self._check_split_column(names)
+        return columns, Target(data.target, task) if task else None
+
+    def _inferred(self) -> Inference | None:
+        if self._data.remote:
+            key = "data.columns" if self._file.data.columns is None else "data.task"
+            self._mistakes.add(
+                key, "is missing", "For data in S3 it must be written: nothing is inferred there."
+            )
+            return None
+        table = self._table("data.source", self._data)
+        data = self._file.data
+        if table is None or data.target not in table.column_names:
+            return None
+        from shared.inferring import infer
+
+        with self._mistakes.noted("data"):
+            return infer(table, data.target, data.task)
+        return None
+
+    def _columns(self, key: str, tables: Mapping[str, Table]) -> tuple[Column, ...]:
+        found = []
+        for name, options in tables.items():
+            place = f"{key}.{name}"
+            if "name" in options:
+                self._mistakes.add(f"{place}.name", "the key before the = is the name already")
+                continue
+            with self._mistakes.noted(place):
+                found.append(documents.decode(Column, {"name": name, **options}, place))
+        return tuple(found)
+
+    def _split(self) -> Split | None:
+        data = self._file.data
+        table = dict(data.split) if data.split is not None else {"by": "random"}
+        by = table.get("by", "random")
+        if by == "time":
+            table.setdefault("time", data.time)
+        with self._mistakes.noted("data.split"):
+            for name in ("validation", "test"):
+                if name in table:
+                    table[name] = self._share(f"data.split.{name}", table[name])
+            for name, value in table.items():
+                if isinstance(value, date):
+                    table[name] = value.isoformat()
+                if (
+                    by in _SPLIT_KEYS
+                    and name in Split.__dataclass_fields__
+                    and (name not in _SPLIT_KEYS[by])
+                ):
+                    raise ProjectError(
+                        f'means nothing to a split by "{by}"',
+                        where=f"data.split.{name}",
+                        cure=f"Known there: {', '.join(sorted(_SPLIT_KEYS[by]))}",
+                    )
+            return documents.decode(Split, table, "data.split")
+        return None
+
+    def _share(self, key: str, value: object) -> float:
+        try:
+            return share(value)  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            raise ProjectError(
+                f'{documents.show(value)} is not allowed; it must be a share such as 0.1 or "10%"',
+                where=key,
+            ) from None
+
+    def _check_split_column(self, names: list[str]) -> None:
+        split = self._file.data.split or {}
+        for key in ("time", "column"):
+            name = split.get(key)
+            if isinstance(name, str) and name not in names:
+                self._unknown(f"data.split.{key}", name, names, self._data)
+        if self._file.data.time and self._file.data.time not in names:
+            self._unknown("data.time", self._file.data.time, names, self._data)
+
+    def _source(self, name: str) -> Source | None:
+        section, key = self._file.sources[name], f"sources.{name}"
+        if not name.isidentifier() or not name.isascii() or name != name.lower() or len(name) > 40:
+            self._mistakes.add(
+                key, "a source's name must be lower-case letters, digits and underscores"
+            )
+            return None
+        columns = self._columns(f"{key}.columns", section.columns)
+        as_of = None
+        if section.as_of is not None:
+            if len(section.as_of) != 1:
+                self._mistakes.add(
+                    f"{key}.as_of", "one pair is needed: our datetime column = its datetime column"
+                )
+                return None
+            as_of = next(iter(section.as_of.items()))
+        names = self._names(f"{key}.table", self._sources[name])
+        if names is not None:
+            wanted = {f"{key}.keys.{ours}": its for ours, its in section.keys.items()}
+            wanted |= {f"{key}.columns.{column.name}": column.name for column in columns}
+            if as_of:
+                wanted[f"{key}.as_of.{as_of[0]}"] = as_of[1]
+            for place, its in wanted.items():
+                if its not in names:
+                    self._unknown(place, its, names, self._sources[name])
+        with self._mistakes.noted(key):
+            return Source(
+                name=name,
+                keys=section.keys,
+                as_of=as_of,
+                tolerance=section.tolerance,
+                columns=columns,
+            )
+        return None
+
+    def _tuning(self) -> Tuning:
+        section = self._file.tuning
+        if section is None:
+            return Tuning(trials=0)
+        space: dict[str, Range | Choice] = {}
+        for name, entry in section.space.items():
+            key = f"tuning.space.{name}"
+            with self._mistakes.noted(key):
+                dimension = self._dimension(key, entry)
+                hyperparameters.check_space({name: dimension})
+                space[name] = dimension
+        return Tuning(
+            strategy="random" if section.strategy == "random" else "bayesian",
+            trials=section.trials,
+            seed=section.seed,
+            space=space,
+        )
+
+    def _dimension(self, key: str, entry: object) -> Range | Choice:
+        if isinstance(entry, list):
+            return documents.decode(Choice, {"values": entry}, key)
+        if isinstance(entry, dict):
+            return documents.decode(Range, entry, key)
+        raise ProjectError(
+            f"{documents.show(entry)} is not allowed; it must be a list of values or a range such as "
+            '{ min = 1e-4, max = 1e-2, scale = "log" }',
+            where=key,
+        )
+
+    def _hyperparameters(self) -> Hyperparameters:
+        given = self._file.training.hyperparameters
+        good: dict[str, Any] = {}
+        for name, value in given.items():
+            with self._mistakes.noted(f"training.hyperparameters.{name}"):
+                if name not in hyperparameters.NAMES:
+                    raise HyperparameterError(
+                        "there is no such hyperparameter",
+                        cure=nearest(name, hyperparameters.NAMES),
+                    )
+                Hyperparameters(**{name: value})
+                good[name] = value
+        return Hyperparameters(**good)
+
+    def _unknown(self, key: str, name: str, names: list[str], location: Location) -> None:
+        self._mistakes.add(key, f"{location.text} has no column {name!r}", nearest(name, names))

@@ -1,0 +1,120 @@
+"""The record of what a project has in the cloud: one JSON object in the project's own prefix.
+
+`destroy` deletes what stands here and nothing else. An entry is written before the call that creates
+the thing, so a crash between the two leaves a name too many, never a thing too many. S3 replaces an
+object as a whole, so no reader sees half a record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from infra.aws import Cloud, is_missing
+from infra.observe import describe
+from infra.resources import record_key
+from shared.errors import StorageError
+
+FORMAT = 1
+# Not among them: images, which every project with the same serving code shares.
+KINDS = (
+    "bucket",
+    "role",
+    "object",
+    "training job",
+    "model",
+    "endpoint config",
+    "endpoint",
+)
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One thing that exists because of this project."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that was made for a project, in the order in which it was made."""
+
+    project: str
+    entries: tuple[Entry, ...] = ()
+
+    def having(self, entries: Iterable[Entry]) -> Record:
+        """The record with these entries too."""
+        new = [entry for entry in entries if entry not in self.entries]
+        return replace(self, entries=(*self.entries, *dict.fromkeys(new)))
+
+    def without(self, gone: Iterable[Entry]) -> Record:
+        """The record without these entries."""
+        left = set(gone)
+        return replace(self, entries=tuple(one for one in self.entries if one not in left))
+
+    def of(self, kind: str) -> tuple[str, ...]:
+        """Names of one kind, oldest first."""
+        return tuple(entry.name for entry in self.entries if entry.kind == kind)
+
+    def to_json(self) -> dict[str, object]:
+        """The record as plain data."""
+        return {
+            "format": FORMAT,
+            "project": self.project,
+            "entries": [{"kind": entry.kind, "name": entry.name} for entry in self.entries],
+        }
+
+
+class RecordStore:
+    """Reads and writes the record of one project in one bucket."""
+
+    def __init__(self, cloud: Cloud, bucket: str, project: str) -> None:
+        self._cloud = cloud
+        self._project = project
+        self._place: dict[str, object] = {"Bucket": bucket, "Key": record_key(project)}
+        self.uri = f"s3://{bucket}/{record_key(project)}"
+
+    def load(self) -> Record:
+        """The record, empty when there is none.
+
+        Raises:
+            StorageError: what lies there is not a record of this project.
+        """
+        answer = describe(self._cloud, "s3", "get_object", self._place)
+        if answer is None:
+            return Record(self._project)
+        with answer["Body"] as body:
+            text = body.read()
+        try:
+            document = json.loads(text)
+            if document["format"] != FORMAT or document["project"] != self._project:
+                raise ValueError
+            return Record(
+                self._project,
+                tuple(Entry(str(one["kind"]), str(one["name"])) for one in document["entries"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise StorageError(
+                "is not a record of this project",
+                where=self.uri,
+                cure="Look at it, then delete it: the next deployment writes a new one.",
+            ) from error
+
+    def save(self, record: Record) -> None:
+        """Replace the record."""
+        body = json.dumps(record.to_json(), indent=1).encode()
+        self._cloud.call(
+            "s3",
+            "put_object",
+            {**self._place, "Body": body, "ContentType": "application/json"},
+        )
+
+    def delete(self) -> None:
+        """Remove the record."""
+        try:
+            self._cloud.call("s3", "delete_object", self._place)
+        except Exception as error:
+            if not is_missing(error):
+                raise
