@@ -207,7 +207,7 @@ def test_a_model_may_have_columns_of_one_kind_only(tmp_path: Path, kind: Any) ->
     name = {"numeric": "distance", "category": "carrier", "datetime": "departure"}[kind]
     columns = (Column(name, kind),)
     training = [{name: row[name]} for row in bundles.rows(100)]
-    bundle = bundles.build(tmp_path / kind, "binary", columns, training, source=False)
+    bundle = bundles.build(tmp_path / kind, columns=columns, training_rows=training, source=False)
     model = handler.model_fn(bundle)
     assert len(predictions(model, training[:5])) == 5
 

@@ -1,6 +1,6 @@
 """Small real bundles: fitted transforms, a source table, and a random network made with onnx.
 
-No TensorFlow: the network is two dense layers over the numeric matrix and embedded codes, with the
+No TensorFlow: the network is dense layers over the numeric matrix and embedded codes, with the
 inputs and the output that an exported Keras network has.
 """
 
@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from shared import bundle as bundles
 from shared import golden
+from shared.hyperparameters import embedding_width
 from shared.schema import Column, Schema, Target, Task
 from shared.sources import Source, SourceTable, enrich
 from shared.transforms import Encoded, TargetTransform, Transforms
@@ -83,9 +84,11 @@ def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
 def build(
     directory: Path,
     task: Task = "binary",
+    *,
     columns: Sequence[Column] = COLUMNS,
     training_rows: Sequence[dict[str, Any]] | None = None,
     source: bool = True,
+    widths: Sequence[int] = (64,),
 ) -> Path:
     """Write a bundle that serves `task`; the same arguments give the same bytes.
 
@@ -95,6 +98,7 @@ def build(
         columns: what a request brings.
         training_rows: what the transforms are fitted on; `rows` unless given.
         source: whether the weather is looked up.
+        widths: neurons of each hidden layer.
     """
     target = TARGETS[task]
     tables = [weather()] if source else []
@@ -106,8 +110,7 @@ def build(
     target_transform = TargetTransform.fit(delays, target)
     directory.mkdir(parents=True, exist_ok=True)
     model = directory.parent / f"{directory.name}.onnx"
-    widths = {"binary": 1, "multiclass": len(target.classes), "regression": 1}
-    network(model, transforms, widths[task], task)
+    network(model, transforms, [*widths, len(target.classes) if task == "multiclass" else 1], task)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     inputs = {given.name for given in session.get_inputs()}
 
@@ -153,8 +156,11 @@ def weather() -> SourceTable:
     return SourceTable.build(WEATHER, table)
 
 
-def network(path: Path, transforms: Transforms, outputs: int, task: Task) -> None:
-    """A random network for what `transforms` encode, with `outputs` outputs, as an ONNX file."""
+def network(path: Path, transforms: Transforms, widths: Sequence[int], task: Task) -> None:
+    """A random network for what `transforms` encode, as an ONNX file.
+
+    Categories are embedded; then come dense layers of the given `widths`, the outputs last.
+    """
     random = np.random.default_rng(3)
     nodes, weights, inputs, joined = [], [], [], []
     width = len(transforms.numeric_names)
@@ -171,25 +177,27 @@ def network(path: Path, transforms: Transforms, outputs: int, task: Task) -> Non
         count = len(transforms.categories)
         inputs.append(helper.make_tensor_value_info("codes", TensorProto.INT32, ["n", count]))
         for place, (_, cardinality) in enumerate(transforms.categories):
+            size = embedding_width(cardinality)
             weights.append(numpy_helper.from_array(np.array(place), f"place{place}"))
-            table = constant(f"table{place}", cardinality, 4)
+            table = constant(f"table{place}", cardinality, size)
             nodes += [
                 helper.make_node("Gather", ["codes", f"place{place}"], [f"code{place}"], axis=1),
                 helper.make_node("Gather", [table, f"code{place}"], [f"embedded{place}"]),
             ]
             joined.append(f"embedded{place}")
-            width += 4
+            width += size
+    nodes.append(helper.make_node("Concat", joined, ["layer0"], axis=1))
+    for number, following in enumerate(widths, start=1):
+        parameters = [constant(f"w{number}", width, following), constant(f"b{number}", following)]
+        nodes.append(
+            helper.make_node("Gemm", [f"layer{number - 1}", *parameters], [f"sum{number}"])
+        )
+        if number < len(widths):
+            nodes.append(helper.make_node("Relu", [f"sum{number}"], [f"layer{number}"]))
+        width = following
     final = {"binary": "Sigmoid", "multiclass": "Softmax", "regression": "Identity"}[task]
-    nodes += [
-        helper.make_node("Concat", joined, ["joined"], axis=1),
-        helper.make_node("Gemm", ["joined", constant("w1", width, 64), constant("b1", 64)], ["h"]),
-        helper.make_node("Relu", ["h"], ["active"]),
-        helper.make_node(
-            "Gemm", ["active", constant("w2", 64, outputs), constant("b2", outputs)], ["raw"]
-        ),
-        helper.make_node(final, ["raw"], ["output"]),
-    ]
-    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", outputs])
+    nodes.append(helper.make_node(final, [f"sum{len(widths)}"], ["output"]))
+    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", width])
     graph = helper.make_graph(nodes, "network", inputs, [output], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.checker.check_model(model)
