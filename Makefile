@@ -53,4 +53,4 @@ clean:  ## stop the local cloud and remove environments and local state
 	@'$(PYTHON)' requirements/install.py .venv requirements/deploy.txt
 
 .venv/dev.stamp: requirements/bootstrap.txt requirements/dev.txt
-	@'$(PYTHON)' requirements/install.py .venv requirements/dev.txt
+	@'$(PYTHON)' requirements/install.py .venv requirements/dev.txt && touch .venv/deploy.stamp

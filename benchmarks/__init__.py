@@ -1,1 +1,1 @@
-"""One script per published number. Each prints a line a figure and exits 1 when a must is missed."""
+"""One script per published number: a line a figure, exit code 1 when a must is missed."""

@@ -22,6 +22,7 @@ class Figure:
     goal: float
 
     def holds(self) -> bool:
+        """Whether the must is met."""
         return bool(COMPARE[self.sense](self.value, self.must))
 
     def __str__(self) -> str:

@@ -2,9 +2,10 @@
 
     python3 requirements/install.py ENVIRONMENT REQUIREMENTS
 
-Needs nothing but the standard library: its `venv` makes the environment, pip installs uv into it, and
-uv the rest, some three times faster than pip; where uv cannot run, pip goes on alone. The stamp file is
-written last (`<name of the requirements>.stamp` in the environment), so an interrupted run is simply done again.
+Needs nothing but the standard library: its `venv` makes the environment, pip installs uv into it,
+and uv the rest, several times faster than pip; where uv cannot run, pip goes on alone. The stamp
+(`<name of the requirements>.stamp` in the environment) comes last, so an interrupted run is simply
+done again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def fail(message: str) -> None:
 def run(*command: str) -> bool:
     quiet = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     quiet.pop("VIRTUAL_ENV", None)
-    return subprocess.run(command, env=quiet).returncode == 0
+    return subprocess.run(command, env=quiet, check=False).returncode == 0
 
 
 def make_environment(folder: Path, python: Path) -> None:
@@ -53,7 +54,9 @@ def install(python: Path, folder: Path, requirements: Path) -> None:
         if run(str(uv), "pip", "install", "-q", *target):
             return
         print("environment: uv could not install; pip goes on alone, more slowly", flush=True)
-    if not run(str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(requirements)):
+    if not run(
+        str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(requirements)
+    ):
         fail(
             f"{requirements}: the packages could not be installed (see the lines above). Check the "
             "network or the disk and run the same command again"

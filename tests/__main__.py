@@ -1,7 +1,7 @@
 """Everything that must hold before a change is done; the whole of `make test`.
 
-Style (ruff), types (mypy), who may import whom (import-linter), the suite with coverage (pytest), and
-the suite's portable part once more under numpy 1.26, which AWS's serving image has.
+Style (ruff), types (mypy), who may import whom (import-linter), the suite with coverage (pytest),
+and its portable part once more under numpy 1.26, which AWS's serving image has.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ def run(name: str, command: tuple[str, ...]) -> bool:
     print(f"== {name}", flush=True)
     started = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    print(f"== {name}: {'ok' if done else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+    print(
+        f"== {name}: {'ok' if done else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True
+    )
     return done
 
 

@@ -19,7 +19,17 @@ import pyarrow.parquet as pq
 
 HERE = Path(__file__).parent / "data"
 LATE_AFTER_MINUTES = 15
-WEATHER = ("temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib")
+WEATHER = (
+    "temp",
+    "dewp",
+    "humid",
+    "wind_dir",
+    "wind_speed",
+    "wind_gust",
+    "precip",
+    "pressure",
+    "visib",
+)
 
 
 def instant(text: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,0 +1,1 @@
+"""What a newcomer types, typed for real: the Makefile, the local cloud, jobs and endpoints."""
