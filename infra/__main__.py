@@ -1,6 +1,7 @@
 """``python -m infra <command>``: deploy a project, look at it, use it, take it away.
 
-Errors are one message on stderr and exit code 1; KIT_DEBUG=1 shows the traceback too. Ctrl-C is 130.
+Errors are one message on stderr and exit code 1; KIT_DEBUG=1 shows the traceback too. Ctrl-C is
+130.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ COMMANDS = {
     "logs": logs,
     "destroy": destroy,
 }
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -53,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command == "help":
         root.parse_args([args.about, "--help"] if args.about else ["--help"])
     try:
-        return COMMANDS[args.command].run(args)
+        return int(COMMANDS[args.command].run(args))
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130

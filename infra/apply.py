@@ -1,4 +1,4 @@
-"""Executing a plan: step by step, through one executor, so that a dry run only swaps the executor.
+"""Executing a plan: step by step, through one executor, which knows the cloud; the plan does not.
 
 When a step fails, what that step left is taken back and the steps before it stand: names carry
 digests, so the next run finds them and goes on from there.
@@ -7,14 +7,14 @@ digests, so the next run finds them and goes on from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from infra import observe
 from infra.aws import Cloud, Sent, code_of, explain, is_missing, text_of
 from infra.package import serving_code, write_tree
-from infra.plan import STAGES, Call, Plan, Step, Wait
+from infra.plan import STAGES, Call, Plan, StageName, Step, Wait
 from infra.progress import Progress
 from infra.record import KINDS, Entry, Record, RecordStore
 from infra.units import short_size
@@ -33,8 +33,8 @@ class Executor(Protocol):
     def perform(self, step: Step) -> None:
         """Do it, and wait for it."""
 
-    def undo(self, step: Step) -> None:
-        """Take back what a failed attempt of it left."""
+    def undo(self, step: Step) -> bool:
+        """Take back what a failed attempt of it left; whether there was anything."""
 
 
 def apply(plan: Plan, executor: Executor, progress: Progress) -> None:
@@ -51,10 +51,19 @@ def apply(plan: Plan, executor: Executor, progress: Progress) -> None:
                 executor.perform(step)
             except Exception as error:
                 failure = explain(error, step.title)
-                if _left_something(error):
+                if _is_verdict(error):
                     _undo(step, executor, failure)
                 raise failure from error
-        progress.done(f"{steps[-1].title}: done" if steps else "no change")
+        progress.done(_outcome(plan, stage) if steps else "no change")
+
+
+def _outcome(plan: Plan, stage: StageName) -> str:
+    if stage == "train":
+        return f"training job {plan.job} is complete"
+    if stage == "endpoint":
+        return f"endpoint {plan.serving.endpoint.name} is InService"
+    objects = [step for step in plan.of(stage) if step.kind == "object"]
+    return f"{len(objects)} files, in s3://{plan.desired.bucket.name}/{plan.desired.project}/"
 
 
 def withdraw(plan: Plan, executor: Executor, failure: KitError) -> None:
@@ -64,16 +73,21 @@ def withdraw(plan: Plan, executor: Executor, failure: KitError) -> None:
         _undo(step, executor, failure)
 
 
-def _left_something(error: Exception) -> bool:
-    """Whether a failed step may have left something: not when AWS refused it, or it still runs."""
-    return not code_of(error) and not isinstance(error, StillRunningError)
+def _is_verdict(error: Exception) -> bool:
+    """Whether what was made has failed, so that it is to be taken back.
+
+    Not so when AWS refused the call (nothing was made), when the connection broke or when the time
+    is up (it may yet succeed: the next run looks).
+    """
+    return isinstance(error, KitError) and not isinstance(error, StillRunningError)
 
 
 def _undo(step: Step, executor: Executor, failure: KitError) -> None:
     if step.undo is None:
         return
     try:
-        executor.undo(step)
+        if not executor.undo(step):
+            return
         note = f"What it left was taken back ({step.undo.operation})."
     except Exception as error:
         note = f"What it left could not be taken back: {explain(error, step.title)}"
@@ -89,6 +103,7 @@ class CloudExecutor:
         store: RecordStore,
         progress: Progress,
         build: Path,
+        *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -108,38 +123,51 @@ class CloudExecutor:
         if step.call is not None:
             self._progress.status(step.title)
             # The record lies in the bucket, so the bucket alone is recorded after it was made.
+            entries = [Entry(step.kind, step.name)] if step.kind in KINDS else []
             if step.kind != "bucket":
-                self._remember(step)
-            self._call(step, step.call)
+                self.keep(entries)
+            self._call(step.call)
             if step.kind == "bucket":
-                self._remember(step)
+                self.keep(entries)
         if step.wait is not None:
             self._watch.until(step.wait)
         self.current = None
 
-    def undo(self, step: Step) -> None:
+    def undo(self, step: Step) -> bool:
         """Make the step's undo call, unless there is nothing to take back."""
         if step.undo is None:
-            return
+            return False
         if step.action == "update" and step.kind == "endpoint":
-            self._undo_update(step, step.undo)
-            return
+            return self._undo_update(step, step.undo)
         try:
             self._cloud.call(step.undo.service, step.undo.operation, step.undo.parameters)
         except Exception as error:
-            if not is_missing(error):
-                raise
+            if is_missing(error):
+                return False
+            raise
+        return True
 
-    def _undo_update(self, step: Step, undo: Call) -> None:
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """Have these in the record too."""
+        record = self._record or self._store.load()
+        self._record = record.having(entries)
+        if self._record != record:
+            self._store.save(self._record)
+
+    def _undo_update(self, step: Step, undo: Call) -> bool:
         # SageMaker goes back by itself when the new version does not start; only one that started
         # and then proved wrong must be taken back here.
         before = undo.parameters["EndpointConfigName"]
         found = observe.endpoint(self._cloud, step.name)
-        if step.wait and found and found.status == "InService" and found.config != before:
-            self._cloud.call(undo.service, undo.operation, undo.parameters)
-            self._watch.until(Wait("endpoint", step.name, step.wait.seconds, str(before)))
+        if step.wait is None or found is None or found.status != "InService":
+            return False
+        if found.config == before:
+            return False
+        self._cloud.call(undo.service, undo.operation, undo.parameters)
+        self._watch.until(Wait("endpoint", step.name, step.wait.seconds, str(before)))
+        return True
 
-    def _call(self, step: Step, call: Call) -> None:
+    def _call(self, call: Call) -> None:
         if call.operation == "push_image":
             self._push(call)
             return
@@ -176,47 +204,14 @@ class CloudExecutor:
 
         return sent
 
-    def _remember(self, step: Step) -> None:
-        if step.kind not in KINDS:
-            return
-        record = self._record or self._store.load()
-        self._record = record.having([Entry(step.kind, step.name)])
-        if self._record != record:
-            self._store.save(self._record)
 
+def found(plan: Plan) -> list[Entry]:
+    """What the plan found in place and belongs into the record: a name with our digest is ours.
 
-class DryRun:
-    """Says what would be done, and does nothing."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def perform(self, step: Step) -> None:
-        """Show the step."""
-        self._progress.line(f"{step.title}: {step.reason}")
-
-    def undo(self, step: Step) -> None:
-        """Nothing was done."""
-
-
-def adopt(plan: Plan, store: RecordStore) -> None:
-    """Record what the plan found in place, since a name that carries our digest is ours.
-
-    The bucket is left out: it may be there for others.
+    The bucket is left out, as it may be there for others, and so is a role that was given.
     """
-    found = [
-        Entry(item.kind, item.name)
-        for item in plan.unchanged
-        if item.kind in KINDS
-        and item.kind != "bucket"
-        and not (item.kind == "role" and plan.desired.role.policy is None)
-    ]
-    if not found:
-        return
-    record = store.load()
-    complete = record.having(found)
-    if complete != record:
-        store.save(complete)
+    ours = set(KINDS) - {"bucket"} - (set() if plan.desired.role.policy else {"role"})
+    return [Entry(item.kind, item.name) for item in plan.unchanged if item.kind in ours]
 
 
 def _settled(error: Exception) -> bool:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from infra.images import serving_image
 from infra.package import ROOT
 from infra.resources import Account
 from shared.errors import DeploymentError, KitError
 
 if TYPE_CHECKING:
-    from infra.project import Aws
+    from infra.sections import Aws
 
 Target = Literal["local", "aws"]
 Sent = Callable[[int], None]
@@ -119,12 +120,13 @@ class Session:
         return True
 
     def push_image(self, repository: str, tag: str, tree: Path) -> str:
-        """Refused: building for AWS is not available yet."""
+        """Refused: images for AWS are not built here yet, so it must be there already."""
+        account = self.account
         raise DeploymentError(
-            f"the serving image {repository}:{tag} is not in the account's registry",
-            where=f"ECR {self.account.region}",
-            cure=f"Build it from {tree} and push it under that tag: a deployment to AWS does not "
-            "build images yet.",
+            "the serving image is not in the account's registry",
+            where=serving_image(account.id, account.region, tag),
+            cure=f"A deployment to AWS does not build images yet. Build one from {tree} (its "
+            "command is `python -m inference.server`), and push it under exactly that name.",
         )
 
     def address(self, endpoint: str) -> str:

@@ -1,7 +1,7 @@
 """The data a training job reads: each location becomes one channel, a set of files with a digest.
 
-Local files are to be uploaded under their digest; an s3:// location stays where it is, and its digest
-is that of its objects' names, sizes and ETags, so a changed object means a new training job.
+Local files are to be uploaded under their digest; an s3:// location stays where it is, and its
+digest is that of its objects' names, sizes and ETags, so a changed object means a new training job.
 """
 
 from __future__ import annotations

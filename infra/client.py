@@ -1,4 +1,4 @@
-"""A small client of an endpoint: records in, predictions out, mistakes as errors with row and column.
+"""A small client of an endpoint: records in, predictions out, mistakes with row and column.
 
 It knows the answer's shape and nothing of how the endpoint was made.
 """
@@ -88,14 +88,7 @@ class Client:
         detail = _detail(response.get("OriginalMessage", ""))
         message = str(detail.get("message", "")) or "the container gave no reason"
         if 400 <= status < 500:
-            row = detail.get("row")
-            return InputError(
-                str(detail.get("code", "refused")),
-                message,
-                row=row if isinstance(row, int) else None,
-                column=detail.get("column"),
-                status=status,
-            )
+            return _refusal(detail, message, status)
         request = detail.get("request_id")
         return DeploymentError(
             f"the container answered {status}: {message}"
@@ -111,3 +104,17 @@ def _detail(body: str) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError):
         return {"message": body[:500]}
     return detail if isinstance(detail, dict) else {"message": str(detail)}
+
+
+def _refusal(detail: Mapping[str, Any], message: str, status: int) -> InputError:
+    row, column = detail.get("row"), detail.get("column")
+    error = InputError(
+        str(detail.get("code", "refused")),
+        message,
+        row=row if isinstance(row, int) else None,
+        column=column if isinstance(column, str) else None,
+        status=status,
+    )
+    # The server's sentence may begin with the place, which the error says by itself.
+    error.message = message.removeprefix(f"{error.where}: ")
+    return error

@@ -12,11 +12,24 @@ TENSORFLOW = "2.21-{processor}-py312"
 SERVING_REPOSITORY = "keras-serving"
 
 _ACCOUNT = "763104351884"
-_SHARED_ACCOUNT_REGIONS = (
-    "ap-northeast-1 ap-northeast-2 ap-south-1 ap-southeast-1 ap-southeast-2 ca-central-1 "
-    "eu-central-1 eu-north-1 eu-west-1 eu-west-2 eu-west-3 sa-east-1 "
-    "us-east-1 us-east-2 us-west-1 us-west-2"
-).split()
+_SHARED_ACCOUNT_REGIONS = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-north-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+]
 ACCOUNTS = dict.fromkeys(_SHARED_ACCOUNT_REGIONS, _ACCOUNT) | {
     "af-south-1": "626614931356",
     "ap-east-1": "871362719292",

@@ -1,21 +1,19 @@
 """Everything wrong with one project file, collected and then said in one message.
 
-Each mistake names the key by its dotted path, the value, what is allowed and, for an unknown key, the
-nearest known one.
+Each mistake names the key by its dotted path, the value, what is allowed and, for an unknown key,
+the nearest known one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from shared.documents import show
 from shared.errors import KitError, ProjectError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pydantic import BaseModel, ValidationError
 
 _PLAIN = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -32,15 +30,9 @@ class Mistakes:
         """Note one mistake."""
         self._found.append(ProjectError(message, where=key, cure=cure))
 
-    @contextmanager
-    def noted(self, key: str) -> Iterator[None]:
-        """Note a KitError of the block instead of letting it pass; `key` is where it is said to be."""
-        try:
-            yield
-        except KitError as error:
-            place = error.where if error.where and error.where.startswith(key) else key
-            detail = f" ({error.where})" if error.where and place != error.where else ""
-            self.add(place, f"{error.message}{detail}", error.cure)
+    def noted(self, key: str) -> _Noted:
+        """A block whose KitError is noted instead of passing; `key` is where it is said to be."""
+        return _Noted(self, key)
 
     def add_invalid(self, model: type[BaseModel], error: ValidationError, raw: object) -> None:
         """Note what pydantic found, in our words."""
@@ -74,6 +66,29 @@ class Mistakes:
         if self._found:
             listed = "".join(f"\n  {error}" for error in self._found)
             raise ProjectError(f"{len(self._found)} mistakes{listed}", where=self._where)
+
+
+class _Noted:
+    def __init__(self, mistakes: Mistakes, key: str) -> None:
+        self._mistakes = mistakes
+        self._key = key
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, KitError):
+            return False
+        inside = error.where is not None and error.where.startswith(self._key)
+        place = error.where if inside and error.where else self._key
+        detail = f" ({error.where})" if error.where and not inside else ""
+        self._mistakes.add(place, f"{error.message}{detail}", error.cure)
+        return True
 
 
 def _look_up(model: type[BaseModel], path: Sequence[str]) -> tuple[type[BaseModel], Any]:

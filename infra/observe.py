@@ -1,7 +1,7 @@
 """What exists in the cloud, read with describe, list and head calls only, as plain values.
 
-Everything that plan.py decides from is here; a thing that is missing is None, False or left out, never
-an error. Nothing is changed.
+Everything that plan.py decides from is here; a thing that is missing is None, False or left out,
+never an error. Nothing is changed.
 """
 
 from __future__ import annotations

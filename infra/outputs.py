@@ -1,7 +1,7 @@
 """What a finished training job left in S3, brought to this machine: the bundle and the report.
 
-No archive is trusted: bundles are opened by shared.bundle, and of the other archive one plain file of
-bounded size is read, by name.
+No archive is trusted: bundles are opened by shared.bundle, and of the other archive one plain file
+of bounded size is read, by name.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def fetch_report(cloud: Cloud, uri: str, build: Path) -> Path | None:
     """Put the report of a job under ``<build>`` on this machine; None when it left none.
 
     Args:
+        cloud: where it lies.
+        build: where it goes.
         uri: the job's model.tar.gz; its output.tar.gz lies beside it.
     """
     with tempfile.TemporaryDirectory(dir=_made(build)) as temporary:

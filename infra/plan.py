@@ -1,4 +1,4 @@
-"""Desired and observed → steps. Pure: no call is made, so a plan can be printed, tested and trusted.
+"""Desired and observed → steps. Pure: no call is made, so a plan can be printed and trusted.
 
 A step is one AWS call as a value (service, operation, parameters), what to wait for afterwards, and
 the call that takes back what it left when it failed. What needs no step is listed with the reason.
@@ -50,7 +50,8 @@ class Wait:
     """What must be true before the next step, and the time it may take.
 
     Attributes:
-        what: a training job Completed, a training job ended in any way, an endpoint InService, or an
+        what: a training job Completed, a training job ended in any way, an endpoint InService, or
+        an
             endpoint gone.
         config: for an endpoint, the config it must run on to count as a success; None when it need
             only come to rest.
@@ -146,6 +147,7 @@ class Plan:
                     "reason": step.reason,
                     "touches_traffic": step.traffic,
                     "call": step.call.to_json() if step.call else None,
+                    "undo": step.undo.to_json() if step.undo else None,
                 }
                 for step in self.steps
             ],
@@ -168,8 +170,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     _bucket(desired, observed, steps, same)
     _role(desired, observed, steps, same)
     _uploads(desired, observed, steps, same)
-    attempt = _training(desired, observed.jobs, steps, same)
     _image(desired, observed, steps, same)
+    attempt = _training(desired, observed.jobs, steps, same)
     serving = desired.serving(attempt)
     _serving(serving, observed, steps, same)
     _endpoint(serving.endpoint, observed.endpoint, steps, same)
@@ -322,6 +324,7 @@ def _training(
 
 
 def _image(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
+    # Before training, so that a missing image is not first told an hour later.
     image = desired.image
     name = f"{image.repository}:{image.tag}"
     if observed.image:
@@ -329,7 +332,7 @@ def _image(desired: Desired, observed: Observed, steps: list[Step], same: list[U
         return
     steps.append(
         Step(
-            "endpoint",
+            "upload",
             "create",
             "image",
             name,

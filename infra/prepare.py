@@ -23,7 +23,7 @@ LOCAL_ACCOUNT = Account("123456789012", "us-east-1", local=True)
 
 
 def build_directory(project: str) -> Path:
-    """Where a project's packages and downloads lie on this machine. It may be deleted at any time."""
+    """Where a project's packages and downloads lie on this machine; it may be deleted any time."""
     return ROOT / "build" / project
 
 
@@ -31,6 +31,7 @@ def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
     """Package the project and plan its deployment.
 
     Args:
+        settings: the project.
         cloud: None for a local cloud that is not running, where nothing exists.
 
     Raises:

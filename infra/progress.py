@@ -1,7 +1,7 @@
 """What a person sees while something runs: stages, and within a stage how far it has got.
 
-On a terminal, rich draws a spinner and bars; elsewhere, and under NO_COLOR, plain lines. Which of the
-two is decided once, by `progress`. Nothing here knows about AWS.
+On a terminal, rich draws a spinner and bars; elsewhere, and under NO_COLOR, plain lines. Which of
+the two is decided once, by `progress`. Nothing here knows about AWS.
 """
 
 from __future__ import annotations
@@ -108,9 +108,14 @@ class Screen:
 
     def __init__(self, stages: int) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
         from rich.progress import Progress as Bars
-        from rich.progress import TimeElapsedColumn
 
         self._console = Console(highlight=False)
         self._bars = Bars(

@@ -3,9 +3,9 @@
     read      the file alone: keys, types, durations; no data is looked at
     load      the same, checked against the data it names; columns inferred where none are written
 
-The sections of the file are pydantic models here. What training is told too (columns, split, search
-space, hyperparameters) is checked by shared's own rules, so that both sides refuse the same things.
-Some of what the file may one day say is not available yet; it is refused with what works now.
+The sections of the file are pydantic models in sections.py. What training is told too (columns,
+split, search space, hyperparameters) is checked by shared's own rules, so that both sides refuse
+the same things.
 """
 
 from __future__ import annotations
@@ -15,188 +15,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationError
 
 from infra.channels import local_files
 from infra.mistakes import Mistakes
-from infra.units import seconds, share
+from infra.sections import Aws, EndpointSection, ProjectFile, Table
+from infra.units import share
 from shared import documents, hyperparameters
 from shared.errors import HyperparameterError, ProjectError, nearest
 from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import Problem, Split, Tuning
-from shared.schema import Column, Target, Task
+from shared.schema import Column, Target
 from shared.sources import Source
 
 if TYPE_CHECKING:
     from shared.inferring import Inference
 
 FILE = "project.toml"
-NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 _SPLIT_KEYS = {
     "time": {"by", "time", "validation_from", "test_from"},
     "random": {"by", "validation", "test", "seed"},
     "column": {"by", "column", "validation", "seed"},
 }
-
-
-def _only(now: object, *later: object) -> AfterValidator:
-    """A setting of which one value works now."""
-
-    def check(value: object) -> object:
-        if value == now:
-            return value
-        shown = documents.show(value)
-        known = value in later or not later
-        raise PydanticCustomError(
-            "not_available",
-            "{value} is {what}; leave the key out or write {now}",
-            {
-                "value": shown,
-                "what": "not available yet" if known else "not known",
-                "now": '"' + now + '"' if isinstance(now, str) else str(now).lower(),
-            },
-        )
-
-    return AfterValidator(check)
-
-
-def _absent(value: object) -> object:
-    raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
-
-
-Later = Annotated[Any, AfterValidator(_absent)]
-Duration = Annotated[float, BeforeValidator(lambda text: seconds(text))]
-Table = dict[str, Any]
-
-_DURATION = 'a duration such as "45s", "10m" or "1h30m"'
-_INSTANCE = 'an instance type such as "ml.m5.xlarge"'
-
-
-class Section(BaseModel):
-    """A table of the file: no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class DataSection(Section):
-    """[data]: the table to learn from."""
-
-    source: str = Field(
-        min_length=1, description="a path, a glob or an s3:// location of CSV or Parquet files"
-    )
-    target: str = Field(min_length=1, description="the name of the column to predict")
-    task: Task | None = Field(None, description='"binary", "multiclass" or "regression"')
-    time: str | None = Field(None, description="the name of a datetime column")
-    split: Table | None = Field(None, description='a table such as { by = "random" }')
-    columns: dict[str, Table] | None = Field(
-        None, description='tables such as distance = { kind = "numeric" }'
-    )
-
-
-class SourceSection(Section):
-    """[sources.<name>]: a table to be looked up, in training and in serving."""
-
-    table: str = Field(
-        min_length=1, description="a path, a glob or an s3:// location of CSV or Parquet files"
-    )
-    keys: dict[str, str] = Field({}, description="our column = its column")
-    as_of: dict[str, str] | None = Field(
-        None, description="one pair: our datetime column = its datetime column"
-    )
-    tolerance: Duration | None = Field(None, description=_DURATION)
-    columns: dict[str, Table] = Field(description='tables such as temp = { kind = "numeric" }')
-    online: Annotated[str, _only("bundle")] = "bundle"
-
-
-class TrainingSection(Section):
-    """[training]: hyperparameters and where the job runs."""
-
-    hyperparameters: Table = Field({}, description="a table of hyperparameters")
-    instance: str = Field(
-        "ml.m5.xlarge", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
-    )
-    spot: bool = False
-    max_runtime: Duration = Field(3600.0, ge=60, le=432_000, description=_DURATION)
-
-
-class TuningSection(Section):
-    """[tuning]: how hyperparameters are searched."""
-
-    strategy: Annotated[str, AfterValidator(lambda value: _strategy(value))] = Field(
-        "bayesian", description='"bayesian" or "random"'
-    )
-    trials: int = Field(12, ge=0, le=10_000, description="a whole number from 0 to 10000")
-    folds: Annotated[int, _only(1)] = 1
-    where: Annotated[str, _only("job", "service")] = "job"
-    seed: int = Field(0, ge=0, description="a whole number, 0 or more")
-    candidates: Annotated[list[Any], _only([])] = []
-    space: Table = Field({}, description="a table of ranges and lists")
-
-
-class EndpointSection(Section):
-    """[endpoint]: what serves."""
-
-    container: Annotated[str, _only("own", "tensorflow-serving", "toolkit")] = "own"
-    mode: Annotated[str, _only("realtime", "serverless", "async")] = "realtime"
-    instance: str = Field(
-        "ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
-    )
-    scaling: Later = None
-    rollout: Later = None
-    capture: Annotated[float, _only(0.0)] = 0.0
-
-
-class DeploySection(Section):
-    """[deploy]: how a deployment is allowed."""
-
-    require_approval: Annotated[bool, _only(False)] = False
-
-
-class AwsSection(Section):
-    """[aws]: the account's own."""
-
-    region: str | None = Field(
-        None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description='a region such as "eu-central-1"'
-    )
-    profile: str | None = Field(None, min_length=1, description="a profile of ~/.aws/config")
-    role: str | None = Field(
-        None,
-        pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$",
-        description='the ARN of a role: "arn:aws:iam::<account>:role/<name>"',
-    )
-    bucket: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
-        description="the name of a bucket, without s3://",
-    )
-    kms_key: Later = None
-    subnets: Later = None
-    security_groups: Later = None
-    network_isolation: Annotated[bool, _only(False)] = False
-    tags: dict[str, str] = Field({}, description="a table of texts")
-
-
-class ProjectFile(Section):
-    """The whole file."""
-
-    name: str = Field(
-        pattern=f"^{NAME}$",
-        max_length=32,
-        description="lower-case letters, digits and single hyphens, 32 at most",
-    )
-    data: DataSection
-    sources: dict[str, SourceSection] = Field({}, description="tables [sources.<name>]")
-    training: TrainingSection = TrainingSection()
-    tuning: TuningSection | None = None
-    endpoint: EndpointSection = EndpointSection()
-    deploy: DeploySection = DeploySection()
-    aws: AwsSection = AwsSection()
-
-
-Aws = AwsSection
 
 
 @dataclass(frozen=True)
@@ -304,17 +146,6 @@ def _parse(path: Path, mistakes: Mistakes) -> tuple[ProjectFile, Table]:
         mistakes.add_invalid(ProjectFile, error, raw)
     mistakes.raise_if_any()
     raise AssertionError("pydantic refused the file without saying why")
-
-
-def _strategy(value: str) -> str:
-    if value in ("bayesian", "random"):
-        return value
-    known = value in ("manual", "grid", "hyperband")
-    raise PydanticCustomError(
-        "not_available",
-        '"{value}" is {what}; write "bayesian" or "random"',
-        {"value": value, "what": "not available yet" if known else "not a strategy"},
-    )
 
 
 class _Checked:
@@ -433,10 +264,10 @@ class _Checked:
 
     def _split(self) -> Split | None:
         data = self._file.data
-        table = dict(data.split) if data.split is not None else {"by": "random"}
+        table: Table = dict(data.split) if data.split is not None else {"by": "random"}
         by = table.get("by", "random")
         if by == "time":
-            table.setdefault("time", data.time)
+            table["time"] = table.get("time", data.time)
         with self._mistakes.noted("data.split"):
             for name in ("validation", "test"):
                 if name in table:
@@ -459,8 +290,8 @@ class _Checked:
 
     def _share(self, key: str, value: object) -> float:
         try:
-            return share(value)  # type: ignore[arg-type]
-        except (ValueError, TypeError):
+            return share(value)
+        except ValueError:
             raise ProjectError(
                 f'{documents.show(value)} is not allowed; it must be a share such as 0.1 or "10%"',
                 where=key,
@@ -534,8 +365,8 @@ class _Checked:
         if isinstance(entry, dict):
             return documents.decode(Range, entry, key)
         raise ProjectError(
-            f"{documents.show(entry)} is not allowed; it must be a list of values or a range such as "
-            '{ min = 1e-4, max = 1e-2, scale = "log" }',
+            f"{documents.show(entry)} is not allowed; it must be a list of values or a range "
+            'such as { min = 1e-4, max = 1e-2, scale = "log" }',
             where=key,
         )
 

@@ -1,8 +1,8 @@
 """The record of what a project has in the cloud: one JSON object in the project's own prefix.
 
-`destroy` deletes what stands here and nothing else. An entry is written before the call that creates
-the thing, so a crash between the two leaves a name too many, never a thing too many. S3 replaces an
-object as a whole, so no reader sees half a record.
+`destroy` deletes what stands here and nothing else. An entry is written before the call that
+creates the thing, so a crash between the two leaves a name too many, never a thing too many. S3
+replaces an object as a whole, so no reader sees half a record.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The desired cloud as plain values, made from settings and digests alone. No call, no clock.
 
-Names carry digests, so equal content has equal names and a second deployment finds everything there:
+Names carry digests, so equal content has equal names and a second deployment finds everything
+there:
 
-    training job     <project>-<digest of code, data, problem, hyperparameters and image>[-<attempt>]
+    training job     <project>-<digest of code, data, problem, hyperparameters, image>[-<attempt>]
     model            <project>-<digest of training job and serving image>
     endpoint config  <project>-<digest of model and endpoint settings>
     endpoint         <project>
@@ -15,16 +16,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from infra.channels import Channel
 from infra.images import SERVING_REPOSITORY, serving_image, training_image
 from infra.package import File, combine, digest_of, short
+from infra.policy import TRUST, execution_policy
 
 if TYPE_CHECKING:
-    from infra.project import Aws, Settings
+    from infra.project import Settings
+    from infra.sections import Aws
 
 VARIANT = "AllTraffic"
 CHECKPOINTS = "/opt/ml/checkpoints"
@@ -88,24 +90,12 @@ class Role:
     tags: tuple[tuple[str, str], ...] = ()
 
     POLICY_NAME: ClassVar = "project"
-    TRUST: ClassVar = json.dumps(
-        {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Principal": {"Service": "sagemaker.amazonaws.com"},
-                    "Action": "sts:AssumeRole",
-                }
-            ],
-        }
-    )
 
     def request(self) -> Request:
         """Parameters of CreateRole."""
         return {
             "RoleName": self.name,
-            "AssumeRolePolicyDocument": self.TRUST,
+            "AssumeRolePolicyDocument": json.dumps(TRUST),
             "Description": "Trains and serves one project",
             **_tags(self.tags),
         }
@@ -137,8 +127,8 @@ class Upload:
 class TrainingJob:
     """A training job, apart from which attempt it is.
 
-    A failed or stopped attempt is followed by one with the next suffix and the same checkpoints, so it
-    resumes.
+    A failed or stopped attempt is followed by one with the next suffix and the same checkpoints, so
+    it resumes.
     """
 
     project: str
@@ -421,87 +411,9 @@ def _role(
     if settings.aws.role and not account.local:
         return Role(settings.aws.role.rsplit("/", 1)[1], settings.aws.role, None)
     name = f"{settings.name}-{account.region}-execution"
-    policy = execution_policy(settings.name, bucket, external, account)
+    policy = execution_policy(settings.name, bucket, external, account.id, account.region)
     arn = f"arn:aws:iam::{account.id}:role/{name}"
     return Role(name, arn, json.dumps(policy, sort_keys=True), tags)
-
-
-def execution_policy(
-    project: str, bucket: str, external: tuple[str, ...], account: Account
-) -> Mapping[str, object]:
-    """What training and endpoint may do: the project's objects, their logs, metrics and images."""
-    readable = [f"arn:aws:s3:::{uri.removeprefix('s3://')}*" for uri in external]
-    buckets = sorted({uri.removeprefix("s3://").split("/", 1)[0] for uri in external} | {bucket})
-    prefixes = [uri.removeprefix("s3://").partition("/")[2] + "*" for uri in external]
-    registry = f"arn:aws:ecr:{account.region}"
-    statements: list[dict[str, object]] = [
-        {
-            "Sid": "Objects",
-            "Effect": "Allow",
-            "Action": [
-                "s3:GetObject",
-                "s3:PutObject",
-                "s3:DeleteObject",
-                "s3:AbortMultipartUpload",
-            ],
-            "Resource": f"arn:aws:s3:::{bucket}/{project}/*",
-        },
-        {
-            "Sid": "Listing",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": [f"arn:aws:s3:::{name}" for name in buckets],
-            "Condition": {"StringLike": {"s3:prefix": [f"{project}/*", *prefixes]}},
-        },
-        {
-            "Sid": "Logs",
-            "Effect": "Allow",
-            "Action": [
-                "logs:CreateLogGroup",
-                "logs:CreateLogStream",
-                "logs:DescribeLogStreams",
-                "logs:PutLogEvents",
-            ],
-            "Resource": f"arn:aws:logs:{account.region}:{account.id}:log-group:/aws/sagemaker/*",
-        },
-        {
-            "Sid": "Metrics",
-            "Effect": "Allow",
-            "Action": "cloudwatch:PutMetricData",
-            "Resource": "*",
-            "Condition": {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
-        },
-        {
-            "Sid": "Images",
-            "Effect": "Allow",
-            "Action": [
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:BatchGetImage",
-                "ecr:GetDownloadUrlForLayer",
-            ],
-            "Resource": [
-                f"{registry}:{account.id}:repository/{SERVING_REPOSITORY}",
-                f"{registry}:*:repository/tensorflow-training",
-            ],
-        },
-        {
-            "Sid": "Registry",
-            "Effect": "Allow",
-            "Action": "ecr:GetAuthorizationToken",
-            "Resource": "*",
-        },
-    ]
-    if readable:
-        statements.insert(
-            1,
-            {
-                "Sid": "Sources",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": readable,
-            },
-        )
-    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _tags(tags: tuple[tuple[str, str], ...]) -> Request:

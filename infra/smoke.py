@@ -1,7 +1,7 @@
-"""Verified predictions: the bundle's golden rows go through the endpoint and must come back the same.
+"""Verified predictions: the bundle's golden rows must come back the same through the endpoint.
 
-The rows are synthetic and lie in the bundle with the predictions that training computed. Numbers may
-differ by 1e-5 (relative above 1), everything else must be equal.
+The rows are synthetic and lie in the bundle with the predictions that training computed. Numbers
+may differ by 1e-5 (relative above 1), everything else must be equal.
 """
 
 from __future__ import annotations

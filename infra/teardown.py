@@ -1,7 +1,7 @@
 """Deleting what a record lists: which calls, in which order, and making them.
 
-Every deletion that was made is struck from the record at once, so an interrupted one can be repeated.
-A thing that is gone already counts as deleted.
+Every deletion that was made is struck from the record at once, so an interrupted one can be
+repeated. A thing that is gone already counts as deleted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Deletion:
     def title(self) -> str:
         """What is deleted, in words."""
         if self.entry.kind == "training job":
-            return f"training job {self.entry.name} (stopped if it runs)"
+            return f"training job {self.entry.name}: stopped if it still runs"
         return f"{self.entry.kind} {self.entry.name}"
 
 
@@ -42,6 +42,7 @@ def deletions(record: Record, *, data: bool) -> tuple[Deletion, ...]:
     """What is to be deleted, in an order in which nothing in use is deleted.
 
     Args:
+        record: what exists.
         data: also what lies in S3.
     """
     kinds = _ORDER if data else tuple(kind for kind in _ORDER if kind not in _DATA)
@@ -75,14 +76,14 @@ def teardown(
             raise explain(error, f"Deleting {deletion.title}") from error
         record = record.without([deletion.entry])
         store.save(record)
-        say(f"deleted {deletion.entry.kind} {deletion.entry.name}")
+        say(f"done: {deletion.title}")
     if objects:
         _empty(cloud, store)
-        say(f"deleted everything under {store.uri.rsplit('/', 1)[0]}/")
+        say(f"done: everything under {store.uri.rsplit('/', 1)[0]}/")
     for deletion in todo:
         if deletion.entry.kind == "bucket" and _is_empty(cloud, deletion.entry.name):
             _make(cloud, deletion.calls)
-            say(f"deleted bucket {deletion.entry.name}")
+            say(f"done: {deletion.title}")
 
 
 def _calls(kind: str, name: str, record: Record) -> tuple[Call, ...]:

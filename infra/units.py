@@ -1,4 +1,4 @@
-"""Durations and shares as people write them: "1h30m", "10%". Numbers in, numbers out; no project."""
+"""Durations, shares and sizes between what people write ("1h30m", "10%") and numbers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
-def seconds(text: str) -> float:
+def seconds(text: object) -> float:
     """Seconds in a duration such as "45s", "10m", "1h30m", "2 d".
 
     Raises:
         ValueError: it is not written like one.
     """
-    compact = text.strip().lower()
+    compact = text.strip().lower() if isinstance(text, str) else ""
     parts = _PART.findall(compact)
     if not parts or _PART.sub("", compact).strip():
         raise ValueError("is not a duration")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def share(value: float | str) -> float:
+def share(value: object) -> float:
     """A share between 0 and 1, from 0.1 or "10%".
 
     Raises:
@@ -32,13 +32,15 @@ def share(value: float | str) -> float:
         if not match:
             raise ValueError("is not a share")
         value = float(match.group(1)) / 100
-    if isinstance(value, bool) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError("is not a share")
     return float(value)
 
 
 def short_time(duration: float) -> str:
-    """A duration in seconds for a person: 0.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    """A duration in seconds for a person: 40 ms, 1.4 s, 12 s, 3 min 5 s, 2 h 10 min."""
+    if duration < 0.1:
+        return f"{duration * 1000:.0f} ms"
     if duration < 10:
         return f"{duration:.1f} s"
     whole = round(duration)

@@ -27,7 +27,7 @@ _SHOWN_LINES = 15
 
 _TRIAL = re.compile(r"^\[trial\] (\d+)/(\d+)\s*(.*)")
 _METRIC = re.compile(r"^\[metric\] epoch=(\d+)\s*(.*)")
-_STAGE = re.compile(r"^\[stage\] (.+)")
+_STAGE = re.compile(r"^\[(?:stage|diagnosis)\] (.+)")
 
 
 class StillRunningError(DeploymentError):
@@ -136,7 +136,7 @@ class Watch:
                 self._progress.advance(
                     "trial", int(match.group(1)), int(match.group(2)), match.group(3)
                 )
-            elif match := _METRIC.match(line):
+            elif (match := _METRIC.match(line)) and "test_" not in line:
                 self._progress.advance("epoch", int(match.group(1)), None, match.group(2))
             elif match := _STAGE.match(line):
                 self._progress.line(match.group(1))

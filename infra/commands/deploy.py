@@ -1,9 +1,9 @@
 """Train, tune, checkpoint, deploy and verify: everything that is not there yet.
 
-Names in the cloud carry digests of what they are made from. What is there already is left alone, so a
-second run changes nothing and takes seconds, and an interrupted one goes on where it was. The endpoint
-counts as deployed when the model's golden rows come back through it with the predictions that training
-computed.
+Names in the cloud carry digests of what they are made from. What is there already is left alone, so
+a second run changes nothing and takes seconds, and an interrupted one goes on where it was. The
+endpoint counts as deployed when the model's golden rows come back through it with the predictions
+that training computed.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Deployment:
     def run(self, shown: Progress) -> None:
         """Go through the stages."""
         from infra import project
-        from infra.apply import CloudExecutor, adopt, apply
+        from infra.apply import CloudExecutor, apply, found
         from infra.aws import connect
         from infra.check import check
         from infra.outputs import fetch_report
@@ -80,8 +80,8 @@ class Deployment:
         build = build_directory(settings.name)
         store = RecordStore(cloud, plan.desired.bucket.name, settings.name)
         self._executor = CloudExecutor(cloud, store, shown, build)
-        adopt(plan, store)
         apply(plan, self._executor, shown)
+        self._executor.keep(found(plan))
 
         shown.stage("verify")
         bundle, rows = self._verify(cloud, plan, build)

@@ -1,8 +1,8 @@
 """Delete what deploy made, and nothing else.
 
-What that is stands in the project's record. Data, checkpoints and bundles in S3 stay unless --data is
-given. On AWS it asks first. A local cloud in which nothing else lives is stopped, and what its S3 held
-goes with it.
+What that is stands in the project's record. Data, checkpoints and bundles in S3 stay unless --data
+is given. On AWS it asks first. A local cloud in which nothing else lives is stopped, and what its
+S3 held goes with it.
 """
 
 from __future__ import annotations

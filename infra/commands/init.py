@@ -35,7 +35,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file."""
-    from infra.project import FILE, NAME
+    from infra.project import FILE
+    from infra.sections import NAME
     from shared import files
     from shared.errors import ProjectError
 
@@ -79,7 +80,7 @@ def draft(
         raise DataError(
             "init looks at tables on this machine only",
             where=data,
-            cure="Download a part of it, init with that, then write the s3:// location into the file.",
+            cure="Init with a part of it, then write the s3:// location into the file.",
         )
     table = tables.read(local_files(data, Path()))
     inference = infer(table, label, task)

@@ -1,7 +1,7 @@
 """Ask the endpoint for a prediction, and show the request, the answer and how to do it elsewhere.
 
-Without --data a row of the project's own data is taken, with the columns that a request brings. With
---data it is a JSON object, a list of them, or a file that holds one.
+Without --data a row of the project's own data is taken, with the columns that a request brings.
+With --data it is a JSON object, a list of them, or a file that holds one.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def _python(cloud: Cloud, endpoint: str, body: Any) -> str:
         "  import boto3, json\n"
         f"  runtime = boto3.client({options})\n"
         f'  answer = runtime.invoke_endpoint(EndpointName="{endpoint}",\n'
-        f'      ContentType="application/json", Body=json.dumps({_short(repr(body), 300)}))\n'
+        f'      ContentType="application/json", Body=json.dumps({_whole(repr(body))}))\n'
         '  print(answer["Body"].read().decode())'
     )
 
@@ -156,9 +156,14 @@ def _curl(cloud: Cloud, endpoint: str, body: Any) -> str:
     return (
         f'  curl --aws-sigv4 "aws:amz:{cloud.account.region}:sagemaker" --user {user} \\\n'
         f"    -H 'Content-Type: application/json' {cloud.address(endpoint)} \\\n"
-        f"    -d '{_short(data, 300)}'"
+        f"    -d '{_whole(data)}'"
     )
 
 
-def _short(text: str, limit: int = _SHOWN) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _whole(text: str) -> str:
+    """A request to copy: whole or not at all."""
+    return text if len(text) <= _SHOWN else "<the request above>"

@@ -13,6 +13,7 @@ from infra.commands.words import add_project, typed
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
+    from infra.sections import ProjectFile
 
 _PAUSE = 1.0
 
@@ -65,7 +66,9 @@ def follow(cloud: Cloud, places: list[tuple[str, str, str]]) -> None:
         time.sleep(_PAUSE)
 
 
-def _places(cloud, file, args) -> list[tuple[str, str, str]]:
+def _places(
+    cloud: Cloud, file: ProjectFile, args: argparse.Namespace
+) -> list[tuple[str, str, str]]:
     from infra.record import RecordStore
     from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS, bucket_name
 

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _table(plan: Plan) -> str:
-    lines = [
+    lines: list[tuple[str, ...]] = [
         (_SIGNS[step.action], step.action, step.kind, step.name, step.reason) for step in plan.steps
     ]
     lines += [("=", "keep", same.kind, same.name, same.reason) for same in plan.unchanged]

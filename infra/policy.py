@@ -1,0 +1,104 @@
+"""IAM: whom the execution role trusts and what it may do, scoped to one project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from infra.images import SERVING_REPOSITORY
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "sagemaker.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+
+
+def execution_policy(
+    project: str, bucket: str, external: Sequence[str], account: str, region: str
+) -> Mapping[str, object]:
+    """What training job and endpoint may do: the project's objects, their logs, metrics and images.
+
+    Args:
+        project: its name, which is its prefix in the bucket.
+        bucket: where everything of the project lies.
+        external: s3:// locations of data that lies elsewhere and is read only.
+        account: the account's number.
+        region: where the project is.
+    """
+    readable = [f"arn:aws:s3:::{uri.removeprefix('s3://')}*" for uri in external]
+    buckets = sorted({uri.removeprefix("s3://").split("/", 1)[0] for uri in external} | {bucket})
+    prefixes = [uri.removeprefix("s3://").partition("/")[2] + "*" for uri in external]
+    registry = f"arn:aws:ecr:{region}"
+    statements: list[dict[str, object]] = [
+        {
+            "Sid": "Objects",
+            "Effect": "Allow",
+            "Action": [
+                "s3:GetObject",
+                "s3:PutObject",
+                "s3:DeleteObject",
+                "s3:AbortMultipartUpload",
+            ],
+            "Resource": f"arn:aws:s3:::{bucket}/{project}/*",
+        },
+        {
+            "Sid": "Listing",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": [f"arn:aws:s3:::{name}" for name in buckets],
+            "Condition": {"StringLike": {"s3:prefix": [f"{project}/*", *prefixes]}},
+        },
+        {
+            "Sid": "Logs",
+            "Effect": "Allow",
+            "Action": [
+                "logs:CreateLogGroup",
+                "logs:CreateLogStream",
+                "logs:DescribeLogStreams",
+                "logs:PutLogEvents",
+            ],
+            "Resource": f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker/*",
+        },
+        {
+            "Sid": "Metrics",
+            "Effect": "Allow",
+            "Action": "cloudwatch:PutMetricData",
+            "Resource": "*",
+            "Condition": {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+        },
+        {
+            "Sid": "Images",
+            "Effect": "Allow",
+            "Action": [
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:BatchGetImage",
+                "ecr:GetDownloadUrlForLayer",
+            ],
+            "Resource": [
+                f"{registry}:{account}:repository/{SERVING_REPOSITORY}",
+                f"{registry}:*:repository/tensorflow-training",
+            ],
+        },
+        {
+            "Sid": "Registry",
+            "Effect": "Allow",
+            "Action": "ecr:GetAuthorizationToken",
+            "Resource": "*",
+        },
+    ]
+    if readable:
+        statements.insert(
+            1,
+            {
+                "Sid": "Sources",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": readable,
+            },
+        )
+    return {"Version": "2012-10-17", "Statement": statements}

@@ -1,0 +1,187 @@
+"""The sections of project.toml as pydantic models: which keys there are, and what they may be.
+
+A field's description is what a message says is allowed. What a later version will offer is refused
+here with what works now. Checks that look at more than one key, or at data, are in project.py.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from infra.units import seconds
+from shared import documents
+from shared.schema import Task
+
+NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+
+
+def _only(now: object, *later: object) -> AfterValidator:
+    """A setting of which one value works now."""
+
+    def check(value: object) -> object:
+        if value == now:
+            return value
+        shown = documents.show(value)
+        known = value in later or not later
+        raise PydanticCustomError(
+            "not_available",
+            "{value} is {what}; leave the key out or write {now}",
+            {
+                "value": shown,
+                "what": "not available yet" if known else "not known",
+                "now": '"' + now + '"' if isinstance(now, str) else str(now).lower(),
+            },
+        )
+
+    return AfterValidator(check)
+
+
+def _absent(value: object) -> object:
+    raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
+
+
+Later = Annotated[Any, AfterValidator(_absent)]
+Duration = Annotated[float, BeforeValidator(seconds)]
+Table = dict[str, Any]
+
+_DURATION = 'a duration such as "45s", "10m" or "1h30m"'
+_INSTANCE = 'an instance type such as "ml.m5.xlarge"'
+
+
+def _strategy(value: str) -> str:
+    if value in ("bayesian", "random"):
+        return value
+    known = value in ("manual", "grid", "hyperband")
+    raise PydanticCustomError(
+        "not_available",
+        '"{value}" is {what}; write "bayesian" or "random"',
+        {"value": value, "what": "not available yet" if known else "not a strategy"},
+    )
+
+
+class Section(BaseModel):
+    """A table of the file: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataSection(Section):
+    """[data]: the table to learn from."""
+
+    source: str = Field(
+        min_length=1, description="a path, a glob or an s3:// location of CSV or Parquet files"
+    )
+    target: str = Field(min_length=1, description="the name of the column to predict")
+    task: Task | None = Field(default=None, description='"binary", "multiclass" or "regression"')
+    time: str | None = Field(default=None, description="the name of a datetime column")
+    split: Table | None = Field(default=None, description='a table such as { by = "random" }')
+    columns: dict[str, Table] | None = Field(
+        default=None, description='tables such as distance = { kind = "numeric" }'
+    )
+
+
+class SourceSection(Section):
+    """[sources.<name>]: a table to be looked up, in training and in serving."""
+
+    table: str = Field(
+        min_length=1, description="a path, a glob or an s3:// location of CSV or Parquet files"
+    )
+    keys: dict[str, str] = Field(default={}, description="our column = its column")
+    as_of: dict[str, str] | None = Field(
+        default=None, description="one pair: our datetime column = its datetime column"
+    )
+    tolerance: Duration | None = Field(default=None, description=_DURATION)
+    columns: dict[str, Table] = Field(description='tables such as temp = { kind = "numeric" }')
+    online: Annotated[str, _only("bundle")] = "bundle"
+
+
+class TrainingSection(Section):
+    """[training]: hyperparameters and where the job runs."""
+
+    hyperparameters: Table = Field(default={}, description="a table of hyperparameters")
+    instance: str = Field(
+        default="ml.m5.xlarge", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
+    )
+    spot: bool = False
+    max_runtime: Duration = Field(default=3600.0, ge=60, le=432_000, description=_DURATION)
+
+
+class TuningSection(Section):
+    """[tuning]: how hyperparameters are searched."""
+
+    strategy: Annotated[str, AfterValidator(_strategy)] = Field(
+        default="bayesian", description='"bayesian" or "random"'
+    )
+    trials: int = Field(default=12, ge=0, le=10_000, description="a whole number from 0 to 10000")
+    folds: Annotated[int, _only(1)] = 1
+    where: Annotated[str, _only("job", "service")] = "job"
+    seed: int = Field(default=0, ge=0, description="a whole number, 0 or more")
+    candidates: Annotated[list[Any], _only([])] = []
+    space: Table = Field(default={}, description="a table of ranges and lists")
+
+
+class EndpointSection(Section):
+    """[endpoint]: what serves."""
+
+    container: Annotated[str, _only("own", "tensorflow-serving", "toolkit")] = "own"
+    mode: Annotated[str, _only("realtime", "serverless", "async")] = "realtime"
+    instance: str = Field(
+        default="ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
+    )
+    scaling: Later = None
+    rollout: Later = None
+    capture: Annotated[float, _only(0.0)] = 0.0
+
+
+class DeploySection(Section):
+    """[deploy]: how a deployment is allowed."""
+
+    require_approval: Annotated[bool, _only(False)] = False
+
+
+class Aws(Section):
+    """[aws]: the account's own."""
+
+    region: str | None = Field(
+        default=None,
+        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$",
+        description='a region such as "eu-central-1"',
+    )
+    profile: str | None = Field(
+        default=None, min_length=1, description="a profile of ~/.aws/config"
+    )
+    role: str | None = Field(
+        default=None,
+        pattern=r"^arn:[a-z-]+:iam::\d{12}:role/.+$",
+        description='the ARN of a role: "arn:aws:iam::<account>:role/<name>"',
+    )
+    bucket: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        description="the name of a bucket, without s3://",
+    )
+    kms_key: Later = None
+    subnets: Later = None
+    security_groups: Later = None
+    network_isolation: Annotated[bool, _only(False)] = False
+    tags: dict[str, str] = Field(default={}, description="a table of texts")
+
+
+class ProjectFile(Section):
+    """The whole file."""
+
+    name: str = Field(
+        pattern=f"^{NAME}$",
+        max_length=32,
+        description="lower-case letters, digits and single hyphens, 32 at most",
+    )
+    data: DataSection
+    sources: dict[str, SourceSection] = Field(default={}, description="tables [sources.<name>]")
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    tuning: TuningSection | None = None
+    endpoint: EndpointSection = Field(default_factory=EndpointSection)
+    deploy: DeploySection = Field(default_factory=DeploySection)
+    aws: Aws = Field(default_factory=Aws)
