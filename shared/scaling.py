@@ -24,7 +24,9 @@ Floats = npt.NDArray[np.float64]
 
 SKEWED = 1.0
 KNOTS = 256
-HUGE = 1e150
+# Numbers are held within these, so that no square, sum or quotient of them overflows.
+HUGE = 1e140
+TINY = 1e-140
 FAR = 1e6
 
 
@@ -38,8 +40,8 @@ class Scaling:
         fill: stands for a missing value.
         low, high: values are clipped to these.
         unit: if not None, x becomes log(1 + x / unit).
-        knots: if there are any, x becomes its rank from 0 to 1: a piecewise line through
-            (knots, lower) from the left and (knots, upper) to the right, their mean on a knot.
+        knots: if there are any, x becomes its rank from 0 to 1: between two knots on a line from
+            the one's `upper` to the other's `lower`, on a knot their mean, at the ends 0 and 1.
         centre, spread: at last (x - centre) / spread.
     """
 
@@ -83,6 +85,7 @@ def fit(column: Column, data: Array) -> Scaling:
     clipped = np.clip(known, low, high)
     if column.scale == "quantile":
         knots, lower, upper = _ranks(clipped)
+        low, high = knots[0], knots[-1]
         return Scaling(
             column.name, indicator, float(fill), low, high, None,
             knots, lower, upper, 0.5, math.sqrt(1 / 12),
@@ -112,12 +115,12 @@ def log_unit(data: Floats, log: Literal["auto"] | bool, where: str) -> float | N
     least = float(data.min())
     if log is True and least < 0:
         raise DataError(
-            f"log = true, but the value {least!r} is negative", where=where, cure='Use log = "auto"'
+            "log = true, but some values are negative", where=where, cure='Use log = "auto"'
         )
     positive = data[data > 0]
     if least < 0 or not positive.size or (log == "auto" and skewness(data) <= SKEWED):
         return None
-    return float(np.quantile(positive, 0.1))
+    return max(float(np.quantile(positive, 0.1)), TINY)
 
 
 def skewness(data: Floats) -> float:
@@ -139,7 +142,7 @@ def location(data: Floats, scale: Literal["standard", "robust"]) -> tuple[float,
     if scale == "robust":
         quarter, centre, three = (float(q) for q in np.quantile(data, (0.25, 0.5, 0.75)))
         spread = three - quarter or spread
-    return centre, spread or 1.0
+    return centre, spread if spread > TINY else 1.0
 
 
 def _bounds(column: Column, known: Floats) -> tuple[float, float]:
@@ -226,17 +229,16 @@ class _Ranks:
     def __init__(self, scaling: Scaling) -> None:
         self._knots = np.array(scaling.knots)
         self._upper = np.array(scaling.upper)
-        self._on = (np.array(scaling.lower) + self._upper) * 0.5
-        last = len(scaling.knots) - 1
-        following = np.minimum(np.arange(last + 1) + 1, last)
-        width = self._knots[following] - self._knots
-        width[last] = 1.0
-        self._width = width
-        self._rise = np.array(scaling.lower)[following] - self._upper
+        lower = np.array(scaling.lower)
+        self._on = (lower + self._upper) * 0.5
+        if len(lower) > 1:
+            self._on[0], self._on[-1] = 0.0, 1.0
+        # The last knot has nothing to its right: x is clipped to it.
+        self._width = np.append(self._knots[1:] - self._knots[:-1], 1.0)
+        self._rise = np.append(lower[1:] - self._upper[:-1], 0.0)
 
     def __call__(self, x: Floats) -> Floats:
         at = np.searchsorted(self._knots, x, side="right") - 1
-        np.maximum(at, 0, out=at)
         beyond = x - self._knots[at]
         between = self._upper[at] + beyond / self._width[at] * self._rise[at]
         ranks: Floats = np.where(beyond == 0.0, self._on[at], between)

@@ -160,11 +160,14 @@ class TargetTransform:
         """Fit on the training rows' target, float64 [n] for regression.
 
         Raises:
-            DataError: log is True and a value is negative.
+            DataError: log is True and a value is negative, or a value is beyond 1e140.
         """
         if target.task != "regression":
             return cls(target.task)
-        unit = scaling.log_unit(target_values, log, f"target {target.name!r}")
+        where = f"target {target.name!r}"
+        if np.abs(target_values).max() > scaling.HUGE:
+            raise DataError(f"a value is beyond {scaling.HUGE:g}", where=where)
+        unit = scaling.log_unit(target_values, log, where)
         if unit is not None:
             target_values = elementary.log1p(target_values / unit)
         centre, spread = scaling.location(target_values, "standard")
