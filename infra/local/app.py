@@ -68,6 +68,10 @@ class Application:
             answer = neighbours.simulate_principal_policy(body, request_id)
             if answer is not None:
                 return _send(start_response, 200, {"Content-Type": "text/xml"}, answer)
+        if environ.get("HTTP_X_AMZ_TARGET") == "Logs_20140328.FilterLogEvents":
+            body = neighbours.filter_log_events(_body(environ), self._cloud.client("logs"))
+            environ["wsgi.input"] = io.BytesIO(body)
+            environ["CONTENT_LENGTH"] = str(len(body))
         return self._pass_on(environ, start_response, request_id)
 
     def _sagemaker(

@@ -61,6 +61,7 @@ class Instance:
         self._closing = threading.Event()
         self.ready = False
         self.busy = 0
+        self.served = 0
         self.port = 0
 
     def start(self, timeout: float) -> str | None:
@@ -297,7 +298,7 @@ class Fleet:
             path.chmod(path.stat().st_mode & ~0o222)
 
     def choose(self, target: str | None) -> tuple[Variant, Instance] | None:
-        """The variant whose turn it is by weight, or the one asked for, and its least busy server.
+        """The variant whose turn it is by weight, or the one asked for, and its least used server.
 
         The answer is counted as a request until `done`. None: no such variant, or no server of it
         is up.
@@ -307,8 +308,9 @@ class Fleet:
             up = [each for each in variant.instances if each.ready] if variant else []
             if variant is None or not up:
                 return None
-            instance = min(up, key=lambda each: each.busy)
+            instance = min(up, key=lambda each: (each.busy, each.served))
             instance.busy += 1
+            instance.served += 1
             self._requests += 1
             return variant, instance
 

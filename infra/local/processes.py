@@ -135,6 +135,9 @@ class Process:
     def _follow(self, report: IO[bytes]) -> None:
         with report:
             words = report.readline().split()
+        if not words:  # killed itself; until it is waited for, the group's number is still its own
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._guard.pid, signal.SIGKILL)
         self._guard.wait()
         with self._lock:
             self._open = False
