@@ -36,6 +36,13 @@ PERIODS = {
 ZONE_YEARS = (1900, 2100)
 _NAT = np.iinfo(np.int64).min
 
+# As arrays: numpy takes longer to make one of a number than to divide a few by it.
+_MINUTE: Ints = np.array(MINUTE)
+_HOUR: Ints = np.array(HOUR)
+_DAY: Ints = np.array(DAY)
+_THURSDAY: Ints = np.array(3)
+_WEEK: Ints = np.array(7)
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -169,15 +176,20 @@ class Clocks:
             for i, clock in enumerate(clocks)
             if clock.transitions or clock.offsets != (0,)
         ]
-        self._parts = [(i, part) for i, clock in enumerate(clocks) for part in clock.parts]
-        used = sorted({part for _, part in self._parts})
-        starts, rows = {}, [(0.0, 0.0)]
+        parts = [(i, part) for i, clock in enumerate(clocks) for part in clock.parts]
+        used = sorted({part for _, part in parts})
+        rows = [(0.0, 0.0)]
+        self._parts = []
         for part in used:
-            starts[part] = len(rows)
+            where = [row for row, (_, other) in enumerate(parts) if other == part]
+            owners = [parts[row][0] for row in where]
+            whole = owners == list(range(len(clocks)))
+            self._parts.append(
+                (part, np.array(where), None if whole else np.array(owners), np.array(len(rows)))
+            )
             rows += [(float(sine), float(cosine)) for sine, cosine in circles[part]]
-        self._starts = [starts[part] for _, part in self._parts]
+        self._owners = np.array([i for i, _ in parts], dtype=np.intp)
         self._circles = np.array(rows, dtype=np.float32)
-        self._calendar = any(part in ("day", "dayofyear", "month") for part in used)
 
     def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.float32]:
         """Encode rows.
@@ -193,28 +205,31 @@ class Clocks:
         missing = times == _NAT
         for i, transitions, offsets in self._zones:
             times[i] += offsets[np.searchsorted(transitions, times[i], side="right")]
-        days = times // DAY
-        within = times - days * DAY
-        at = np.empty((len(self._parts), rows), dtype=np.int64)
-        dates = days.astype("datetime64[D]") if self._calendar else days
-        for row, (i, part) in enumerate(self._parts):
-            at[row] = _part(part, days[i], within[i], dates[i])
-            at[row] += self._starts[row]
-            at[row][missing[i]] = 0
-        points = self._circles[at.T].reshape(rows, 2 * len(self._parts))
+        days = times // _DAY
+        within = times - days * _DAY
+        at = np.empty((len(self._owners), rows), dtype=np.int64)
+        for part, where, owners, start in self._parts:
+            if owners is None:
+                at[where] = _part(part, days, within) + start
+            else:
+                at[where] = _part(part, days.take(owners, 0), within.take(owners, 0)) + start
+        if np.count_nonzero(missing):
+            at[missing.take(self._owners, 0)] = 0
+        points = self._circles.take(at.T, 0).reshape(rows, 2 * len(self._owners))
         if not self._flagged.size:
             return points
         return np.concatenate([points, missing[self._flagged].T.astype(np.float32)], axis=1)
 
 
-def _part(part: str, days: Ints, within: Ints, dates: Array) -> Ints:
+def _part(part: str, days: Ints, within: Ints) -> Ints:
     """The part's value, counted from 0; anything where the time is missing."""
     if part == "minute_of_day":
-        return within // MINUTE
+        return within // _MINUTE
     if part == "hour":
-        return within // HOUR
+        return within // _HOUR
     if part == "weekday":
-        return (days + 3) % 7
+        return (days + _THURSDAY) % _WEEK
+    dates = days.astype("datetime64[D]")
     if part == "day":
         return _since(dates, "datetime64[M]")
     if part == "dayofyear":

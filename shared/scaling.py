@@ -28,6 +28,8 @@ KNOTS = 256
 HUGE = 1e140
 TINY = 1e-140
 FAR = 1e6
+# As arrays: numpy takes longer to make one of a number than to add a few.
+_ZERO, _LEAST, _MOST = np.array(0.0), np.array(-FAR), np.array(FAR)
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Scaler:
         np.maximum(x, self._low, out=x)
         np.minimum(x, self._high, out=x)
         # Which of -0.0 and 0.0 a maximum returns depends on the CPU; this makes it 0.0.
-        x += 0.0
+        x += _ZERO
         if self._unit.size:
             logs = x[self._log]
             logs /= self._unit
@@ -216,10 +218,10 @@ class Scaler:
             x[row] = ranks(x[row])
         x -= self._centre
         x /= self._spread
-        np.maximum(x, -FAR, out=x)
-        np.minimum(x, FAR, out=x)
+        np.maximum(x, _LEAST, out=x)
+        np.minimum(x, _MOST, out=x)
         if self._flagged.size:
-            result[count:] = missing[self._flagged]
+            result[count:] = missing.take(self._flagged, axis=0)
         return result
 
 

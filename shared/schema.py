@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import accumulate, chain, repeat
 from operator import eq, itemgetter
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ from shared import documents, values
 from shared.errors import InputError, KitError, ProjectError, nearest
 from shared.values import Array, Columns, Kind, Mistake
 
+Group = tuple[Kind, tuple[str, ...], Sequence[Sequence[Any]]]
 Task = Literal["binary", "multiclass", "regression"]
 PARTS = ("minute_of_day", "hour", "weekday", "day", "dayofyear", "month")
 
@@ -163,8 +164,28 @@ class Schema:
         return frozenset(column.name for column in self.columns)
 
     @cached_property
-    def _getters(self) -> tuple[tuple[Column, Callable[[Mapping[str, object]], object]], ...]:
-        return tuple((column, itemgetter(column.name)) for column in self.columns)
+    def _kinds(self) -> tuple[tuple[Kind, tuple[str, ...], slice], ...]:
+        """Kind and names of the own columns of one kind, and their place in `_own_cells`."""
+        kinds: dict[Kind, list[str]] = {}
+        for column in self.columns:
+            kinds.setdefault(column.kind, []).append(column.name)
+        ends = list(accumulate(map(len, kinds.values())))
+        return tuple(
+            (kind, tuple(names), slice(end - len(names), end))
+            for (kind, names), end in zip(kinds.items(), ends, strict=True)
+        )
+
+    @cached_property
+    def _own_cells(self) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+        """A record's own cells, those of one kind together."""
+        names = [name for _, names, _ in self._kinds for name in names]
+        if len(names) == 1:
+            return lambda record: (record[names[0]],)
+        return itemgetter(*names)
+
+    @cached_property
+    def _required(self) -> tuple[str, ...]:
+        return tuple(name for name, column in self._by_name.items() if not column.nullable)
 
     def from_records(self, records: Sequence[Mapping[str, object]]) -> Columns:
         """JSON objects, one a row → the own columns, and the source columns that any row brings.
@@ -187,9 +208,12 @@ class Schema:
         if not (alike and all(map(eq, map(dict.keys, records), repeat(self._own)))):  # type: ignore[arg-type]
             names = self._check_keys(records)
             brought = [column for column in self.source_columns if column.name in names]
-        lists = [(column, list(map(getter, records))) for column, getter in self._getters]
-        lists += [(column, [row.get(column.name) for row in records]) for column in brought]
-        return self._columns(lists, values.from_values)
+        own = list(zip(*map(self._own_cells, records), strict=True))
+        groups: list[Group] = [(kind, names, own[place]) for kind, names, place in self._kinds]
+        for column in brought:
+            cells = [record.get(column.name) for record in records]
+            groups.append((column.kind, (column.name,), [cells]))
+        return self._columns(groups, len(records), values.from_values)
 
     def from_cells(self, names: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> Columns:
         """CSV cells → the own columns, and the source columns that the header names.
@@ -214,8 +238,13 @@ class Schema:
                 message = f"{len(names)} cells are needed, not {len(row)}"
                 raise InputError("wrong_cells", message, row=number)
         cells = dict(zip(names, zip(*rows, strict=True), strict=True))
-        order = [*self.columns, *(c for c in self.source_columns if c.name in cells)]
-        return self._columns([(column, cells[column.name]) for column in order], values.from_texts)
+        groups: list[Group] = [
+            (kind, names, [cells[name] for name in names]) for kind, names, _ in self._kinds
+        ]
+        for column in self.source_columns:
+            if column.name in cells:
+                groups.append((column.kind, (column.name,), [cells[column.name]]))
+        return self._columns(groups, len(rows), values.from_texts)
 
     def _check_keys(self, records: Sequence[object]) -> set[str]:
         """Every name that any record brings."""
@@ -259,35 +288,31 @@ class Schema:
 
     def _columns(
         self,
-        lists: Sequence[tuple[Column, Sequence[Any]]],
+        groups: Sequence[Group],
+        rows: int,
         convert: Callable[[Kind, Sequence[Any]], Array],
     ) -> Columns:
+        """Convert all columns of a kind at once: a request of one row has many of them."""
         result: dict[str, Array] = {}
-        if convert is values.from_values:
-            numeric = [(c.name, cells) for c, cells in lists if c.kind == "numeric"]
-            matrix = values.plain_numbers([cells for _, cells in numeric]) if numeric else None
-            if matrix is not None:
-                result.update(zip((name for name, _ in numeric), matrix, strict=True))
-        for column, cells in lists:
-            if column.name not in result:
-                try:
-                    result[column.name] = convert(column.kind, cells)
-                except Mistake as mistake:
-                    raise InputError(
-                        mistake.code, mistake.message, row=mistake.row, column=column.name
-                    ) from None
-            if not column.nullable:
-                self._refuse_null(column, result[column.name])
+        for kind, names, cells in groups:
+            try:
+                array = convert(kind, list(chain.from_iterable(cells)))
+            except Mistake as mistake:
+                column, row = divmod(mistake.row, rows)
+                raise InputError(
+                    mistake.code, mistake.message, row=row, column=names[column]
+                ) from None
+            result.update(zip(names, array.reshape(len(names), rows), strict=True))
+        for name in self._required:
+            if name in result:
+                self._refuse_null(name, result[name])
         return result
 
-    def _refuse_null(self, column: Column, array: Array) -> None:
+    def _refuse_null(self, name: str, array: Array) -> None:
         absent = values.is_missing(array)
         if absent.any():
             raise InputError(
-                "null",
-                "a value is needed, not null",
-                row=int(np.argmax(absent)),
-                column=column.name,
+                "null", "a value is needed, not null", row=int(np.argmax(absent)), column=name
             )
 
     def to_json(self) -> str:

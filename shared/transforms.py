@@ -22,7 +22,7 @@ from shared.errors import BundleError, DataError, KitError
 from shared.scaling import Scaler, Scaling
 from shared.schema import Column, Target, Task
 from shared.values import Array, Columns
-from shared.vocabulary import Vocabulary
+from shared.vocabulary import Coder, Vocabulary
 
 CHUNK = 4096
 
@@ -62,7 +62,8 @@ class Transforms:
         """
         if not features:
             raise DataError("there is no feature to learn from")
-        data = {column.name: _column(columns, column.name) for column in features}
+        names = [column.name for column in features]
+        data = dict(zip(names, _arrays(columns, names), strict=True))
         if not len(data[features[0].name]):
             raise DataError("there are no training rows")
         scalings, clocks, vocabularies = [], [], []
@@ -86,6 +87,10 @@ class Transforms:
         return Clocks(self.clocks, self.circles)
 
     @cached_property
+    def _coder(self) -> Coder:
+        return Coder(self.vocabularies)
+
+    @cached_property
     def numeric_names(self) -> tuple[str, ...]:
         """What each of the D columns of `numeric` is."""
         return (*self._scaler.names, *self._clock.names)
@@ -104,22 +109,20 @@ class Transforms:
         Raises:
             DataError: a feature is not there.
         """
-        scaler, clocks = self._scaler, self._clock
-        numbers = [_column(columns, name) for name in scaler.columns]
-        times = [_column(columns, name) for name in clocks.columns]
-        texts = [_column(columns, fitted.name) for fitted in self.vocabularies]
+        numbers = _arrays(columns, self._scaler.columns)
+        times = _arrays(columns, self._clock.columns)
+        texts = _arrays(columns, self._coder.columns)
         rows = len((numbers or times or texts)[0])
-        width = len(scaler.names)
+        width = len(self._scaler.names)
         numeric = np.empty((rows, len(self.numeric_names)), dtype=np.float32)
         codes = np.empty((rows, len(texts)), dtype=np.int32)
-        for start in range(0, rows, CHUNK):
-            part = slice(start, start + CHUNK)
+        for part in _chunks(rows):
             if numbers:
-                numeric[part, :width] = scaler([array[part] for array in numbers]).T
+                numeric[part, :width] = self._scaler(_cut(numbers, part)).T
             if times:
-                numeric[part, width:] = clocks([array[part] for array in times])
-            for place, (fitted, array) in enumerate(zip(self.vocabularies, texts, strict=True)):
-                codes[part, place] = fitted(array[part])
+                numeric[part, width:] = self._clock(_cut(times, part))
+            if texts:
+                codes[part] = self._coder(_cut(texts, part)).T
         return Encoded(numeric, codes)
 
     def to_json(self) -> str:
@@ -194,7 +197,22 @@ class TargetTransform:
         return result
 
 
-def _column(columns: Columns, name: str) -> Array:
-    if name not in columns:
-        raise DataError("the column is needed, but is not there", where=f"column {name!r}")
-    return columns[name]
+_ALL = slice(None)
+
+
+def _chunks(rows: int) -> Sequence[slice]:
+    if rows <= CHUNK:
+        return (_ALL,)
+    return [slice(start, start + CHUNK) for start in range(0, rows, CHUNK)]
+
+
+def _cut(arrays: Sequence[Array], part: slice) -> Sequence[Array]:
+    return arrays if part is _ALL else [array[part] for array in arrays]
+
+
+def _arrays(columns: Columns, names: Sequence[str]) -> list[Array]:
+    try:
+        return [columns[name] for name in names]
+    except KeyError as missing:
+        where = f"column {missing.args[0]!r}"
+        raise DataError("the column is needed, but is not there", where=where) from None

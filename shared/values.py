@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from itertools import chain, repeat
-from operator import is_, methodcaller
+from datetime import datetime
+from itertools import repeat
+from operator import is_
 from types import NoneType
 from typing import Any, Literal
 
@@ -38,8 +38,9 @@ _NUMBERS = frozenset({int, float, NoneType})
 _BOOLEANS = frozenset({bool, NoneType})
 _TEXTS = frozenset({str, NoneType})
 _ISO = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+    r"((?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?)"
+    r"(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?",
+    re.ASCII,
 )
 _TRUTH = {
     "true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0,
@@ -107,20 +108,6 @@ def from_texts(kind: Kind, texts: Sequence[str]) -> Array:
     return _FROM_TEXTS[kind](texts)
 
 
-def plain_numbers(columns: Sequence[Sequence[object]]) -> npt.NDArray[np.float64] | None:
-    """Several numeric columns at once → [columns, n], or None where one needs a closer look."""
-    if not _NUMBERS.issuperset(map(type, chain.from_iterable(columns))):
-        return None
-    try:
-        array = np.array(columns, dtype=np.float64)
-    except OverflowError:
-        return None
-    odd = array.size - np.count_nonzero(np.isfinite(array))
-    if odd and odd != sum(column.count(None) for column in columns):
-        return None
-    return array
-
-
 def text_of(value: object) -> str:
     """A category's canonical text: numbers in their shortest form (5.0 is "5"), true, false.
 
@@ -162,9 +149,15 @@ def _finite_text(number: float) -> str:
 
 
 def _numbers(values: Sequence[object]) -> Array:
-    array = plain_numbers([values])
-    if array is not None:
-        return array.reshape(-1)
+    if _NUMBERS.issuperset(map(type, values)):
+        try:
+            array = np.array(values, dtype=np.float64)
+        except OverflowError:
+            pass
+        else:
+            odd = array.size - np.count_nonzero(np.isfinite(array))
+            if not odd or odd == values.count(None):
+                return array
     return np.array([_number(row, value) for row, value in enumerate(values)], dtype=np.float64)
 
 
@@ -227,21 +220,28 @@ def _datetimes(values: Sequence[object]) -> Array:
     return array
 
 
-def _times(rows: Sequence[int], texts: list[str]) -> Array:
+def _times(rows: Sequence[int], texts: Sequence[str]) -> Array:
     """ISO 8601 texts → UTC; those without an offset are taken as they are."""
+    parts = [match.groups() for match in map(_ISO.fullmatch, texts) if match]
     try:
-        if not all(map(_ISO.fullmatch, texts)):
+        if len(parts) < len(texts):
             raise ValueError
-        parsed = list(map(datetime.fromisoformat, texts))
+        times = np.array([local for local, _ in parts], dtype=TIME)
     except ValueError:
         for row, text in zip(rows, texts, strict=True):
             _check_time(row, text)
         raise
-    times = np.array(list(map(methodcaller("replace", tzinfo=None), parsed)), dtype=TIME)
-    offsets = list(map(datetime.utcoffset, parsed))
-    if set(offsets) != {None}:
-        times -= np.array([offset or timedelta() for offset in offsets], dtype="timedelta64[us]")
+    if any(offset for _, offset in parts):
+        times -= np.array([_minutes(offset) for _, offset in parts], dtype="timedelta64[m]")
     return times
+
+
+def _minutes(offset: str | None) -> int:
+    """An offset from UTC, such as +02:00, +0200, -03 or Z, in minutes."""
+    if offset is None or offset == "Z":
+        return 0
+    minutes = 60 * int(offset[1:3]) + int(offset[3:].removeprefix(":") or 0)
+    return -minutes if offset[0] == "-" else minutes
 
 
 def _check_time(row: int, text: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
+from itertools import chain, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -37,16 +38,30 @@ class Vocabulary:
         return FIRST + len(self.levels)
 
     @cached_property
-    def _codes(self) -> dict[str | None, int]:
+    def codes(self) -> Mapping[str | None, int]:
+        """The code of each level that was seen, and of None."""
         codes: dict[str | None, int] = dict.fromkeys(self.rare, RARE)
         codes.update(zip(self.levels, range(FIRST, self.cardinality), strict=True))
         codes[None] = MISSING
         return codes
 
-    def __call__(self, data: Array) -> npt.NDArray[np.int32]:
-        """Object array [n] of str and None → codes, int32 [n]."""
-        found = map(self._codes.get, data.tolist(), repeat(UNKNOWN))
-        return np.fromiter(found, np.int32, len(data))
+
+class Coder:
+    """Looks up the codes of all category columns of a chunk of rows."""
+
+    def __init__(self, vocabularies: Sequence[Vocabulary]) -> None:
+        self.columns = [fitted.name for fitted in vocabularies]
+        self._codes = [fitted.codes.get for fitted in vocabularies]
+
+    def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.int32]:
+        """Object arrays [n] of str and None, one for each of `columns` → int32 [columns, n]."""
+        unknown = repeat(UNKNOWN)
+        found = [
+            map(code, data.tolist(), unknown) for code, data in zip(self._codes, chunk, strict=True)
+        ]
+        rows = len(chunk[0])
+        flat = np.fromiter(chain.from_iterable(found), np.int32, len(chunk) * rows)
+        return flat.reshape(len(chunk), rows)
 
 
 def fit(column: Column, data: Array) -> Vocabulary:
