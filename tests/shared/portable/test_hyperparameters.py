@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -73,7 +74,7 @@ def test_the_platforms_own_names_are_set_aside() -> None:
 
 
 def test_an_unknown_name_is_refused_and_the_nearest_named() -> None:
-    with pytest.raises(HyperparameterError, match="'learning_rat'.*Did you mean 'learning_rate'"):
+    with pytest.raises(HyperparameterError, match=r"'learning_rat'.*Did you mean 'learning_rate'"):
         decode({"learning_rat": "0.1"})
 
 
@@ -101,10 +102,8 @@ def test_a_value_that_is_not_allowed_is_refused_by_name(name: str, text: str, wo
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text() | st.floats() | st.integers()))
 def test_anything_is_decoded_or_refused(raw: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(HyperparameterError):
         assert isinstance(decode(raw), Hyperparameters)
-    except HyperparameterError as error:
-        assert str(error)
 
 
 def test_what_is_encoded_is_decoded_to_the_same() -> None:

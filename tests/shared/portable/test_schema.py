@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -257,10 +258,8 @@ def test_a_row_alone_is_read_as_in_its_batch(records: list[dict[str, Any]]) -> N
 )
 def test_anything_else_is_refused_as_the_clients_mistake(value: Any) -> None:
     for records in ([value], [ROW, value], [ROW | {"distance": value, "departure": value}]):
-        try:
+        with contextlib.suppress(InputError):
             SCHEMA.from_records(records)
-        except InputError as error:
-            assert str(error)
 
 
 def test_a_schema_read_back_from_json_is_the_same() -> None:

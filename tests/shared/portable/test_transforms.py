@@ -226,7 +226,7 @@ def test_no_features_and_no_rows_are_refused() -> None:
     "text", ["", "[]", "{}", '{"scalings": 1}', '{"scalings": [{}]}', "{" * 10000, "NaN"]
 )
 def test_damaged_json_is_refused_with_a_clear_error(text: str) -> None:
-    with pytest.raises(BundleError, match="^transforms"):
+    with pytest.raises(BundleError, match=r"^transforms"):
         Transforms.from_json(text)
 
 
