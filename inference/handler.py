@@ -68,20 +68,25 @@ class Model:
                 cure="Train the model again",
             ) from error
         self._bundle = bundle
-        self._inputs = {given.name for given in self._session.get_inputs()}
+        self._inputs = [given.name for given in self._session.get_inputs()]
         self._names = frozenset(
             column.name for column in (*bundle.schema.columns, *bundle.schema.source_columns)
         )
         self.version = bundle.manifest.digest[:12]
-        bundle.verify(self.run)
+        try:
+            bundle.verify(self.run)
+        except BundleError:
+            raise
+        except Exception as error:
+            raise BundleError(
+                f"the network does not run on the golden rows: {_first_line(error)}",
+                where=str(path),
+                cure="Train the model again",
+            ) from error
 
     def run(self, encoded: Encoded) -> npt.NDArray[np.float32]:
         """The network's outputs, float32 [n, outputs], for matrices of n rows."""
-        feed = {
-            name: matrix
-            for name, matrix in (("numeric", encoded.numeric), ("codes", encoded.codes))
-            if name in self._inputs
-        }
+        feed = {name: getattr(encoded, name) for name in self._inputs}
         outputs: npt.NDArray[np.float32] = self._session.run(["output"], feed)[0]
         return outputs
 

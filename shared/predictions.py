@@ -75,7 +75,7 @@ def decode(
         )
     scores: npt.NDArray[np.float64] = outputs.astype(np.float64)
     finite = np.isfinite(scores)
-    if not finite.all():
+    if np.count_nonzero(finite) < finite.size:
         row = int(np.argmax(~finite.all(axis=1)))
         raise BundleError(f"the network's output for row {row} is not finite", where="the model")
     none = np.empty(0)

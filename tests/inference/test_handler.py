@@ -249,6 +249,15 @@ def test_a_network_that_scores_otherwise_than_in_training_is_refused(tmp_path: P
         handler.model_fn(rebuilt(bundle, tmp_path, network.SerializeToString()))
 
 
+def test_a_network_with_other_inputs_is_refused(tmp_path: Path) -> None:
+    bundle = bundles.build(tmp_path / "bundle")
+    network = onnx.load(bundle / "model.onnx")
+    network.graph.input[0].name = "other"
+    network.graph.node.insert(0, onnx.helper.make_node("Identity", ["other"], ["numeric"]))
+    with pytest.raises(BundleError, match="does not run on the golden rows"):
+        handler.model_fn(rebuilt(bundle, tmp_path, network.SerializeToString()))
+
+
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     bundle = bundles.build(tmp_path / "bundle")
     with pytest.raises(BundleError, match="ONNX Runtime cannot load"):
