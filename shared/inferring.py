@@ -51,7 +51,7 @@ def infer(table: pyarrow.Table, target: str, task: Task | None = None) -> Infere
     columns, excluded = [], {}
     for name in table.column_names:
         if name != target:
-            kind, reason = _judge(table.column(name))
+            kind, reason = _judge(_plain(table.column(name)))
             columns.append(Column(name, kind, feature=reason is None))
             if reason:
                 excluded[name] = reason
@@ -78,7 +78,7 @@ def infer_target(table: pyarrow.Table, name: str, task: Task | None = None) -> T
     if name not in table.column_names:
         cure = nearest(name, table.column_names)
         raise DataError(f"{name!r} is not a column", where="target", cure=cure)
-    data = table.column(name)
+    data = _plain(table.column(name))
     kind = _kind(data)
     if kind is None:
         raise DataError(f"the Arrow type {data.type} cannot be predicted", where=where)
@@ -103,7 +103,7 @@ def infer_target(table: pyarrow.Table, name: str, task: Task | None = None) -> T
         return Target(name, task)
     if kind == "numeric" and not whole:
         raise DataError(
-            f"the value {known[known != np.floor(known)][0]!r} is no class", where=where,
+            f"the value {float(known[known != np.floor(known)][0])!r} is no class", where=where,
             cure='Use task = "regression"',
         )  # fmt: skip
     if task == "binary" and len(distinct) != 2:
@@ -141,10 +141,16 @@ def _judge(data: Any) -> tuple[Kind, str | None]:
     return kind, None
 
 
+def _plain(data: Any) -> Any:
+    from pyarrow import types
+
+    return data.cast(data.type.value_type) if types.is_dictionary(data.type) else data
+
+
 def _kind(data: Any) -> Kind | None:
     from pyarrow import types
 
-    type_ = data.type.value_type if types.is_dictionary(data.type) else data.type
+    type_ = data.type
     if types.is_boolean(type_):
         return "boolean"
     if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):

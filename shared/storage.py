@@ -91,17 +91,8 @@ def write_bytes(location: str | Path, data: bytes, s3: Any = None) -> None:
         return
     bucket, key = split(str(location))
     service = s3 or client()
-    digest = hashlib.sha256(data)
-    _attempt(
-        lambda: service.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=data,
-            ChecksumSHA256=base64.b64encode(digest.digest()).decode(),
-            Metadata={"sha256": digest.hexdigest()},
-        ),
-        str(location),
-    )
+    extra = _sealed(hashlib.sha256(data).hexdigest())
+    _attempt(lambda: service.put_object(Bucket=bucket, Key=key, Body=data, **extra), str(location))
 
 
 def upload(path: Path, location: str | Path, s3: Any = None) -> None:
@@ -116,8 +107,7 @@ def upload(path: Path, location: str | Path, s3: Any = None) -> None:
     bucket, key = split(str(location))
     service = s3 or client()
     with _disk(path):
-        digest = files.sha256(path)
-    extra = {"Metadata": {"sha256": digest}, "ChecksumAlgorithm": "SHA256"}
+        extra = _sealed(files.sha256(path))
     _attempt(
         lambda: service.upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_transfer()),
         str(location),
@@ -181,6 +171,11 @@ def delete(location: str | Path, s3: Any = None) -> None:
     bucket, key = split(str(location))
     service = s3 or client()
     _attempt(lambda: service.delete_object(Bucket=bucket, Key=key), str(location))
+
+
+def _sealed(digest: str) -> dict[str, Any]:
+    """Our record of the whole, and S3's own check of each part on arrival."""
+    return {"Metadata": {"sha256": digest}, "ChecksumAlgorithm": "SHA256"}
 
 
 def _transfer() -> Any:
