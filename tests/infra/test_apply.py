@@ -1,0 +1,225 @@
+"""Applying a plan: faults at every call, waiting, undoing, and what the record says afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.record import Entry, RecordStore
+from infra.resources import Desired
+from shared.errors import DeploymentError
+from tests.support import projects
+from tests.support.deployments import Clock, deploy, planned, wanted
+from tests.support.fake_cloud import FakeCloud
+
+RECORDED = ["bucket", "role", *["object"] * 4, "training job", "model", "endpoint config", "endpoint"]
+
+
+@pytest.fixture
+def want(tmp_path: Path) -> Desired:
+    return wanted(tmp_path / "project")
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    return tmp_path / "build"
+
+
+def recorded(cloud: FakeCloud, want: Desired) -> list[Entry]:
+    return list(RecordStore(cloud, want.bucket.name, want.project).load().entries)
+
+
+def without_bucket(entries: list[Entry]) -> list[Entry]:
+    """The record lies in the bucket, so a bucket whose creation was cut short is not in it."""
+    return sorted(entry for entry in entries if entry.kind != "bucket")
+
+
+def test_a_deployment_ends_in_service_with_everything_recorded(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    assert cloud.state["endpoints"] == {"small": ("InService", want.serving(1).config.name)}
+    assert sorted(entry.kind for entry in recorded(cloud, want)) == sorted(RECORDED)
+
+
+def test_a_second_deployment_changes_nothing(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    changes = cloud.changes
+    assert deploy(cloud, want, build).steps == ()
+    assert cloud.changes == changes
+
+
+def count_of_changes(want: Desired, build: Path) -> int:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    return cloud.changes
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "answer lost"])
+def test_whichever_call_fails_the_next_run_completes_with_the_same_result(
+    want: Desired, build: Path, *, lost: bool
+) -> None:
+    whole = FakeCloud()
+    deploy(whole, want, build)
+    for number in range(count_of_changes(want, build)):
+        cloud = FakeCloud()
+        cloud.fail_at, cloud.lost = number, lost
+        with pytest.raises(DeploymentError) as caught:
+            deploy(cloud, want, build)
+        assert caught.value.where
+        deploy(cloud, want, build)
+        assert cloud.state == whole.state
+        assert without_bucket(recorded(cloud, want)) == without_bucket(recorded(whole, want))
+
+
+def test_whichever_call_fails_what_exists_is_in_the_record(want: Desired, build: Path) -> None:
+    for number in range(1, count_of_changes(want, build)):
+        cloud = FakeCloud()
+        cloud.fail_at, cloud.lost = number, True
+        with pytest.raises(DeploymentError):
+            deploy(cloud, want, build)
+        known = {entry.name for entry in recorded(cloud, want)}
+        made = {*cloud.models, *cloud.configs, *cloud.endpoints, *cloud.roles, *cloud.jobs}
+        assert made <= known
+
+
+def test_a_refused_call_is_told_with_the_step_and_the_service_s_words(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    cloud.fail_at = 0
+    with pytest.raises(DeploymentError, match=r"create bucket .*not allowed.*permission"):
+        deploy(cloud, want, build)
+
+
+def test_a_job_that_fails_is_told_with_its_reason_and_its_last_lines(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    cloud.job_ends = "Failed"
+    cloud.logs[f"{want.job.name(1)}/algo-1-1"] = ["reading", "no rows left"]
+    with pytest.raises(DeploymentError, match="the data has no rows") as caught:
+        deploy(cloud, want, build)
+    assert "no rows left" in str(caught.value)
+    assert cloud.models == {}
+
+
+def test_after_a_failed_job_the_next_run_starts_the_next_attempt(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    cloud.job_ends = "Failed"
+    with pytest.raises(DeploymentError):
+        deploy(cloud, want, build)
+    cloud.job_ends = "Completed"
+    made = deploy(cloud, want, build)
+    assert made.job == want.job.name(2)
+    first, second = (cloud.jobs[want.job.name(number)] for number in (1, 2))
+    assert first["CheckpointConfig"] == second["CheckpointConfig"]
+
+
+def test_an_endpoint_that_fails_is_taken_back_and_told_with_its_log(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    cloud.endpoint_ends = "Failed"
+    cloud.logs["AllTraffic/i-1"] = ["no module named granian"]
+    with pytest.raises(DeploymentError, match="ping health check") as caught:
+        deploy(cloud, want, build)
+    assert "no module named granian" in str(caught.value)
+    assert "taken back (delete_endpoint)" in str(caught.value)
+    assert cloud.endpoints["small"]["EndpointStatus"] == "Deleting"
+    cloud.endpoint_ends = "InService"
+    deploy(cloud, want, build)
+    assert cloud.endpoints["small"]["EndpointStatus"] == "InService"
+
+
+def test_an_update_that_was_rolled_back_is_a_failure_although_the_endpoint_is_in_service(
+    want: Desired, build: Path, tmp_path: Path
+) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    before = cloud.endpoints["small"]["EndpointConfigName"]
+    cloud.rolls_back = True
+    changed = wanted(tmp_path / "changed", serving="6" * 64)
+    with pytest.raises(DeploymentError, match=f"went back to {before}"):
+        deploy(cloud, changed, build)
+    assert cloud.endpoints["small"] == {
+        "EndpointStatus": "InService",
+        "EndpointConfigName": before,
+    }
+
+
+def test_a_job_that_takes_too_long_is_left_alone_and_attached_to_later(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    cloud.job_ends = "InProgress"
+    clock = Clock()
+    with pytest.raises(DeploymentError, match="not done after"):
+        deploy(cloud, want, build, clock)
+    assert clock.now > want.job.max_runtime
+    cloud.job_ends = "Completed"
+    created = cloud.calls.count("create_training_job")
+    deploy(cloud, want, build)
+    assert cloud.calls.count("create_training_job") == created
+
+
+def test_an_endpoint_that_takes_too_long_is_not_deleted(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    cloud.endpoint_ends = "Creating"
+    with pytest.raises(DeploymentError, match="not done after"):
+        deploy(cloud, want, build)
+    assert "delete_endpoint" not in cloud.calls
+
+
+def test_what_aws_does_not_know_yet_is_tried_again(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    cloud.lag = 3
+    deploy(cloud, want, build)
+    assert cloud.calls.count("create_training_job") == 4
+
+
+def test_what_aws_never_comes_to_know_is_an_error_in_bounded_time(
+    want: Desired, build: Path
+) -> None:
+    cloud, clock = FakeCloud(), Clock()
+    cloud.lag = 1000
+    with pytest.raises(DeploymentError, match="Could not assume role"):
+        deploy(cloud, want, build, clock)
+    assert clock.now < 120
+
+
+def test_a_missing_bundle_is_trained_again_from_its_checkpoints(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    del cloud.objects[f"small/jobs/{want.job.name(1)}/output/model.tar.gz"]
+    assert deploy(cloud, want, build).job == want.job.name(2)
+
+
+def test_a_deleted_model_is_made_again_and_the_endpoint_stays(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    cloud.models.clear()
+    assert [step.kind for step in planned(cloud, want).steps] == ["model"]
+
+
+def test_a_bucket_that_was_there_before_is_not_recorded(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    cloud.buckets.add(want.bucket.name)
+    deploy(cloud, want, build)
+    assert "bucket" not in {entry.kind for entry in recorded(cloud, want)}
+
+
+def test_two_projects_share_a_bucket_and_touch_nothing_of_each_other(
+    want: Desired, build: Path, tmp_path: Path
+) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    before = dict(cloud.state["endpoints"])
+    other = wanted(tmp_path / "other", toml=projects.TOML.replace('"small"', '"other"'))
+    deploy(cloud, other, build)
+    assert cloud.state["endpoints"].items() > before.items()

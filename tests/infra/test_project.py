@@ -1,0 +1,261 @@
+"""project.toml: what is accepted, and what a person is told about each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra import project
+from shared.errors import ProjectError
+from tests.support import projects
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def told(directory: Path, *changes: tuple[str, str]) -> str:
+    """The message for the small project with some text replaced."""
+    toml = projects.TOML
+    for old, new in changes:
+        assert old in toml
+        toml = toml.replace(old, new)
+    file = projects.make(directory, toml)
+    with pytest.raises(ProjectError) as caught:
+        project.load(file)
+    message = str(caught.value)
+    assert str(file) in message
+    return message
+
+
+def test_a_good_file_becomes_typed_settings(tmp_path: Path) -> None:
+    settings = project.load(projects.make(tmp_path))
+    assert settings.name == "small"
+    assert settings.training.max_runtime == 600
+    assert settings.problem.split.validation == 0.2
+    assert [column.name for column in settings.problem.columns] == ["distance", "carrier"]
+    assert settings.problem.sources[0].keys == {"carrier": "code"}
+    assert settings.data.files == (tmp_path / "rows.csv",)
+    assert settings.hyperparameters.units == 8
+    assert settings.problem.tuning.space.keys() == {"dropout"}
+
+
+@pytest.mark.parametrize("name", ["flights", "adult"])
+def test_the_examples_are_good(name: str) -> None:
+    assert project.load(ROOT / "examples" / name).name == name
+
+
+def test_a_directory_stands_for_its_project_file(tmp_path: Path) -> None:
+    projects.make(tmp_path)
+    assert project.load(tmp_path).path == tmp_path / "project.toml"
+
+
+def test_columns_and_task_are_inferred_where_none_are_written(tmp_path: Path) -> None:
+    toml = 'name = "small"\n[data]\nsource = "rows.csv"\ntarget = "late"\n'
+    problem = project.load(projects.make(tmp_path, toml)).problem
+    assert {column.name: column.kind for column in problem.columns} == {
+        "distance": "numeric",
+        "carrier": "category",
+    }
+    assert problem.target.task == "binary"
+
+
+def test_times_of_a_split_may_be_dates_or_text_and_the_column_may_stand_in_data(
+    tmp_path: Path,
+) -> None:
+    toml = projects.TOML.replace(
+        'split  = { by = "random", validation = "20%", test = 0.2 }',
+        'time = "distance"\n'
+        'split = { by = "time", validation_from = 2020-01-01, test_from = "2020-02-01" }',
+    ).replace('distance = { kind = "numeric" }', "")
+    split = project.load(projects.make(tmp_path, toml)).problem.split
+    assert (split.time, split.validation_from) == ("distance", "2020-01-01")
+
+
+MISTAKES = {
+    "a misspelt section": (("[training]", "[trainning]"), "trainning: unknown key", "'training'"),
+    "a misspelt key": (("target =", "targt ="), "data.targt: unknown key", "'target'"),
+    "a missing key": (('target = "late"', ""), "data.target: is missing", "column to predict"),
+    "a wrong type": (('source = "rows.csv"', "source = 3"), "data.source: 3 is not allowed", "path"),
+    "a bad name": (('"small"', '"My project"'), "name: 'My project'", "lower-case"),
+    "a bad task": (('"binary"', '"binray"'), "data.task: 'binray'", "multiclass"),
+    "a bad duration": (('"10m"', '"10 mins"'), "training.max_runtime: '10 mins'", '"1h30m"'),
+    "a duration without a unit": (('"10m"', "600"), "training.max_runtime: 600", '"1h30m"'),
+    "a bad share": (('"20%"', '"120%"'), "data.split.validation: '120%'", '"10%"'),
+    "a bad instance": (
+        ('max_runtime = "10m"', 'instance = "m5.large"'),
+        "training.instance: 'm5.large'",
+        "ml.m5.xlarge",
+    ),
+    "a file that is not there": (
+        ('"rows.csv"', '"row.csv"'),
+        "data.source: does not exist",
+        "rows.csv",
+    ),
+    "a glob that matches nothing": (('"rows.csv"', '"*.parquet"'), "data.source: matches", "holds"),
+    "a target that is no column": (
+        ('target = "late"', 'target = "lat"'),
+        "data.target: rows.csv has no column 'lat'",
+        "'late'",
+    ),
+    "a column that is not in the data": (
+        ("distance =", "distanse ="),
+        "data.columns.distanse: rows.csv has no column",
+        "'distance'",
+    ),
+    "an unknown kind": (('"numeric" }\ncarrier', '"number" }\ncarrier'), "distance.kind", "numeric"),
+    "an unknown option of a column": (
+        ("min_count", "min_cuont"),
+        "data.columns.carrier: unknown key 'min_cuont'",
+        "min_count",
+    ),
+    "a split of an unknown sort": (('by = "random"', 'by = "luck"'), "data.split.by", "'random'"),
+    "a key that means nothing to the split": (
+        ('by = "random"', 'by = "random", test_from = 2020-01-01'),
+        "data.split.test_from: means nothing",
+        "validation",
+    ),
+    "a split column that is not there": (
+        ('by = "random", validation = "20%", test = 0.2', 'by = "column", column = "splt"'),
+        "data.split.column: rows.csv has no column 'splt'",
+        "Known",
+    ),
+    "a source key that is no column of ours": (
+        ("{ carrier =", "{ carier ="),
+        "sources.carriers.keys",
+        "'carrier'",
+    ),
+    "a source key that is no column of its table": (
+        ('= "code" }', '= "cod" }'),
+        "sources.carriers.keys.carrier: carriers.csv has no column 'cod'",
+        "'code'",
+    ),
+    "a source column that is not there": (
+        ("{ age =", "{ ages ="),
+        "sources.carriers.columns.ages: carriers.csv has no column",
+        "'age'",
+    ),
+    "a source table that is not there": (
+        ('"carriers.csv"', '"carrier.csv"'),
+        "sources.carriers.table: does not exist",
+        "carriers.csv",
+    ),
+    "a source's name that a channel cannot have": (
+        ("[sources.carriers]", "[sources.Carriers-1]"),
+        "sources.Carriers-1: a source's name",
+        "lower-case",
+    ),
+    "an unknown hyperparameter": (
+        ("epochs = 1", "epoch = 1"),
+        "training.hyperparameters.epoch: there is no such",
+        "'epochs'",
+    ),
+    "a hyperparameter out of bounds": (
+        ("epochs = 1", "epochs = 0"),
+        "training.hyperparameters.epochs",
+        "not between 1 and",
+    ),
+    "an unknown name in the space": (
+        ("dropout =", "dropuot ="),
+        "tuning.space.dropuot",
+        "'dropout'",
+    ),
+    "a value in the space that is out of bounds": (
+        ("[0.0, 0.2]", "[0.0, 2.0]"),
+        "tuning.space.dropout",
+        "not between 0 and 0.95",
+    ),
+    "a range the wrong way round": (
+        ("[0.0, 0.2]", "{ min = 0.5, max = 0.1 }"),
+        "tuning.space.dropout",
+        "less than max",
+    ),
+    "a misspelt key of a range": (
+        ("[0.0, 0.2]", "{ min = 0.1, maks = 0.5 }"),
+        "tuning.space.dropout: unknown key 'maks'",
+        "max",
+    ),
+    "neither a range nor a list": (("[0.0, 0.2]", "0.2"), "tuning.space.dropout: 0.2", "{ min ="),
+    "a strategy of later": (
+        ("trials = 1", 'trials = 1\nstrategy = "hyperband"'),
+        'tuning.strategy: "hyperband" is not available yet',
+        '"bayesian"',
+    ),
+    "a strategy that never was": (
+        ("trials = 1", 'trials = 1\nstrategy = "magic"'),
+        'tuning.strategy: "magic" is not a strategy',
+        '"bayesian"',
+    ),
+    "folds of later": (("trials = 1", "folds = 5"), "tuning.folds: 5 is not available yet", "1"),
+    "tuning by the service": (
+        ("trials = 1", 'where = "service"'),
+        "tuning.where: 'service' is not available yet",
+        '"job"',
+    ),
+    "a serverless endpoint": (
+        ("[tuning]", '[endpoint]\nmode = "serverless"\n[tuning]'),
+        "endpoint.mode: 'serverless' is not available yet",
+        '"realtime"',
+    ),
+    "an unknown mode": (
+        ("[tuning]", '[endpoint]\nmode = "reeltime"\n[tuning]'),
+        "endpoint.mode: 'reeltime' is not known",
+        '"realtime"',
+    ),
+    "a rollout": (
+        ("[tuning]", '[endpoint]\nrollout = { kind = "canary" }\n[tuning]'),
+        "endpoint.rollout: this is not available yet",
+        "leave the key out",
+    ),
+    "an approval": (
+        ("[tuning]", "[deploy]\nrequire_approval = true\n[tuning]"),
+        "deploy.require_approval: True is not available yet",
+        "false",
+    ),
+    "a role that is no ARN": (
+        ("[tuning]", '[aws]\nrole = "me"\n[tuning]'),
+        "aws.role: 'me' is not allowed",
+        "arn:aws:iam",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_told_with_its_key_and_what_is_allowed(case: str, tmp_path: Path) -> None:
+    change, place, cure = MISTAKES[case]
+    message = told(tmp_path, change)
+    assert place in message
+    assert cure in message
+
+
+def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    message = told(tmp_path, ("target =", "targt ="), ('"10m"', '"soon"'), ('"binary"', '"no"'))
+    assert "4 mistakes" in message
+    assert [key in message for key in ("data.targt", "data.target", "data.task", "max_runtime")] == [
+        True
+    ] * 4
+
+
+def test_mistakes_in_different_checks_are_told_together(tmp_path: Path) -> None:
+    message = told(tmp_path, ("distance =", "distans ="), ("epochs = 1", "epoch = 1"))
+    assert "2 mistakes" in message
+
+
+def test_a_file_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    assert "at line 3" in told(tmp_path, ("[data]", "[data"))
+
+
+def test_a_missing_project_is_told_with_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="make init"):
+        project.load(tmp_path / "nothing")
+
+
+def test_data_in_s3_needs_its_columns_written(tmp_path: Path) -> None:
+    toml = 'name = "far"\n[data]\nsource = "s3://bucket/rows/"\ntarget = "late"\n'
+    with pytest.raises(ProjectError, match=r"data\.columns: is missing"):
+        project.load(projects.make(tmp_path, toml))
+
+
+def test_reading_the_file_alone_looks_at_no_data(tmp_path: Path) -> None:
+    file = projects.make(tmp_path)
+    (tmp_path / "rows.csv").unlink()
+    assert project.read(file).name == "small"

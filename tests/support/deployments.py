@@ -1,0 +1,77 @@
+"""Desired clouds and deployments of a small project, against a cloud in memory."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from infra import project
+from infra.apply import CloudExecutor, apply, found
+from infra.channels import local_channel
+from infra.observe import observe
+from infra.package import File
+from infra.plan import Plan, plan
+from infra.progress import Lines
+from infra.record import RecordStore
+from infra.resources import Account, Artifacts, Desired, desired
+from tests.support import projects
+from tests.support.fake_cloud import FakeCloud
+
+ACCOUNT = Account("123456789012", "us-east-1", local=True)
+
+
+def wanted(
+    directory: Path,
+    *,
+    code: str = "c" * 64,
+    serving: str = "5" * 64,
+    toml: str = projects.TOML,
+    account: Account = ACCOUNT,
+) -> Desired:
+    """What the small project wants, with code of the given digests."""
+    settings = project.load(projects.make(directory, toml))
+    (directory / "sourcedir.tar.gz").write_bytes(b"code")
+    (directory / "project.json").write_text(settings.problem.to_json())
+    problem = directory / "project.json"
+    channels = [local_channel("train", settings.data.files)]
+    channels += [
+        local_channel(f"source_{name}", place.files) for name, place in settings.sources.items()
+    ]
+    artifacts = Artifacts(
+        code=File(directory / "sourcedir.tar.gz", "sourcedir.tar.gz", 4, code),
+        problem=File(problem, "project.json", 1, "d" * 64),
+        channels=tuple(channels),
+        serving_digest=serving,
+    )
+    return desired(settings, artifacts, account)
+
+
+class Clock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def planned(cloud: FakeCloud, want: Desired) -> Plan:
+    """The plan for the cloud as it is."""
+    return plan(want, observe(cloud, want))
+
+
+def deploy(cloud: Any, want: Desired, build: Path, clock: Clock | None = None) -> Plan:
+    """Plan and apply; the plan that was applied."""
+    made = planned(cloud, want)
+    clock = clock or Clock()
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    shown = Lines(5, io.StringIO())
+    executor = CloudExecutor(cloud, store, shown, build, clock=clock, sleep=clock.sleep)
+    apply(made, executor, shown)
+    executor.keep(found(made))
+    return made

@@ -1,0 +1,283 @@
+"""AWS in memory, for what infra calls: state, its own errors, and faults where a test wants them.
+
+Jobs and endpoints end as they are told (`job_ends`, `endpoint_ends`), at the second look.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from infra.aws import Sent
+from infra.resources import Account
+
+READS = ("head_", "get_", "describe_", "list_")
+
+
+def refused(operation: str, code: str, message: str = "") -> ClientError:
+    """The error that botocore raises when AWS refuses."""
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+class FakeCloud:
+    """A Cloud whose every call is noted in `calls`.
+
+    Attributes:
+        fail_at: the number of the changing call (from 0) that fails; None: none does.
+        lost: whether that call takes effect all the same, and only its answer is lost.
+        lag: so many times the next creation says that it does not know what it refers to.
+    """
+
+    def __init__(self, *, local: bool = True) -> None:
+        self.account = Account("123456789012", "us-east-1", local=local)
+        self.calls: list[str] = []
+        self.changes = 0
+        self.fail_at: int | None = None
+        self.lost = False
+        self.lag = 0
+        self.job_ends = "Completed"
+        self.endpoint_ends = "InService"
+        self.rolls_back = False
+        self.buckets: set[str] = set()
+        self.objects: dict[str, bytes] = {}
+        self.roles: dict[str, dict[str, str]] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}
+        self.models: dict[str, dict[str, Any]] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.endpoints: dict[str, dict[str, Any]] = {}
+        self.images: set[str] = set()
+        self.logs: dict[str, list[str]] = {}
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Everything that exists, to compare two clouds by."""
+        return {
+            "buckets": self.buckets,
+            "objects": set(self.objects),
+            "roles": self.roles,
+            "jobs": {name: job["TrainingJobStatus"] for name, job in self.jobs.items()},
+            "models": set(self.models),
+            "configs": set(self.configs),
+            "endpoints": {
+                name: (found["EndpointStatus"], found["EndpointConfigName"])
+                for name, found in self.endpoints.items()
+            },
+            "images": self.images,
+        }
+
+    def call(
+        self, service: str, operation: str, parameters: Mapping[str, Any], sent: Sent | None = None
+    ) -> dict[str, Any]:
+        self.calls.append(operation)
+        if operation.startswith(READS):
+            return dict(getattr(self, operation)(**parameters) or {})
+        self._fault(operation, before=True)
+        answer = getattr(self, operation)(**parameters) or {}
+        self._fault(operation, before=False)
+        self.changes += 1
+        return dict(answer)
+
+    def _fault(self, operation: str, *, before: bool) -> None:
+        if self.changes == self.fail_at and before != self.lost:
+            self.changes += 1
+            if self.lost:
+                raise ConnectionClosedError(endpoint_url="https://cloud.test")
+            raise refused(operation, "AccessDeniedException", "not allowed")
+
+    def client(self, service: str) -> Any:
+        raise AssertionError(f"{service} is not called through its client here")
+
+    def address(self, endpoint: str) -> str:
+        return f"https://cloud.test/endpoints/{endpoint}/invocations"
+
+    def has_image(self, repository: str, tag: str) -> bool:
+        return f"{repository}:{tag}" in self.images
+
+    def push_image(self, repository: str, tag: str, tree: Path) -> str:
+        self._fault("push_image", before=True)
+        self.images.add(f"{repository}:{tag}")
+        self._fault("push_image", before=False)
+        self.changes += 1
+        return f"{repository}:{tag}"
+
+    # S3
+
+    def head_bucket(self, Bucket: str) -> None:
+        if Bucket not in self.buckets:
+            raise refused("HeadBucket", "404")
+
+    def create_bucket(self, Bucket: str, **rest: Any) -> None:
+        self.buckets.add(Bucket)
+
+    def delete_bucket(self, Bucket: str) -> None:
+        self.buckets.remove(Bucket)
+
+    def head_object(self, Bucket: str, Key: str) -> None:
+        if Key not in self.objects:
+            raise refused("HeadObject", "404")
+
+    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+        if Key not in self.objects:
+            raise refused("GetObject", "NoSuchKey")
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+    def put_object(self, Bucket: str, Key: str, Body: bytes, **rest: Any) -> None:
+        if Bucket not in self.buckets:
+            raise refused("PutObject", "NoSuchBucket")
+        self.objects[Key] = Body
+
+    def upload_file(self, Filename: str, Bucket: str, Key: str, ExtraArgs: Any) -> None:
+        self.put_object(Bucket, Key, Path(Filename).read_bytes())
+
+    def delete_object(self, Bucket: str, Key: str) -> None:
+        self.objects.pop(Key, None)
+
+    def delete_objects(self, Bucket: str, Delete: Any) -> None:
+        for entry in Delete["Objects"]:
+            del self.objects[entry["Key"]]
+
+    def list_objects_v2(self, Bucket: str, Prefix: str = "", **rest: Any) -> dict[str, Any]:
+        found = [key for key in self.objects if key.startswith(Prefix)]
+        return {"Contents": [{"Key": key, "Size": 1, "ETag": "e"} for key in found]}
+
+    # IAM
+
+    def get_role(self, RoleName: str) -> None:
+        if RoleName not in self.roles:
+            raise refused("GetRole", "NoSuchEntity")
+
+    def create_role(self, RoleName: str, **rest: Any) -> None:
+        self.roles[RoleName] = {}
+
+    def delete_role(self, RoleName: str) -> None:
+        del self.roles[RoleName]
+
+    def get_role_policy(self, RoleName: str, PolicyName: str) -> dict[str, Any]:
+        if PolicyName not in self.roles.get(RoleName, {}):
+            raise refused("GetRolePolicy", "NoSuchEntity")
+        return {"PolicyDocument": self.roles[RoleName][PolicyName]}
+
+    def put_role_policy(self, RoleName: str, PolicyName: str, PolicyDocument: str) -> None:
+        self.roles[RoleName][PolicyName] = PolicyDocument
+
+    def delete_role_policy(self, RoleName: str, PolicyName: str) -> None:
+        del self.roles[RoleName][PolicyName]
+
+    # Logs
+
+    def describe_log_streams(self, logGroupName: str, logStreamNamePrefix: str = "") -> Any:
+        names = [name for name in self.logs if name.startswith(logStreamNamePrefix)]
+        return {"logStreams": [{"logStreamName": name} for name in names]}
+
+    def get_log_events(self, logStreamName: str, **rest: Any) -> dict[str, Any]:
+        lines = self.logs[logStreamName]
+        start = int(rest.get("nextToken", 0))
+        events = [{"message": line} for line in lines[start:]]
+        return {"events": events, "nextForwardToken": str(len(lines))}
+
+    # SageMaker
+
+    def create_training_job(self, TrainingJobName: str, **rest: Any) -> None:
+        self._lagging("create_training_job", "Could not assume role")
+        if TrainingJobName in self.jobs:
+            raise refused("CreateTrainingJob", "ResourceInUse", "Job name must be unique")
+        path = f"{rest['OutputDataConfig']['S3OutputPath']}/{TrainingJobName}/output/model.tar.gz"
+        self.jobs[TrainingJobName] = {
+            "TrainingJobName": TrainingJobName,
+            "TrainingJobStatus": "InProgress",
+            "ModelArtifacts": {"S3ModelArtifacts": path},
+            **rest,
+        }
+
+    def describe_training_job(self, TrainingJobName: str) -> dict[str, Any]:
+        job = self._known(self.jobs, TrainingJobName, "DescribeTrainingJob")
+        seen = dict(job)
+        if job["TrainingJobStatus"] in ("InProgress", "Stopping"):
+            stopping = job["TrainingJobStatus"] == "Stopping"
+            self.finish_job(TrainingJobName, "Stopped" if stopping else self.job_ends)
+        return seen
+
+    def finish_job(self, name: str, status: str) -> None:
+        job = self.jobs[name]
+        job["TrainingJobStatus"] = status
+        if status == "Failed":
+            job["FailureReason"] = "AlgorithmError: the data has no rows"
+        if status == "Completed":
+            uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+            self.objects[uri.removeprefix("s3://").partition("/")[2]] = b"bundle"
+
+    def stop_training_job(self, TrainingJobName: str) -> None:
+        self.jobs[TrainingJobName]["TrainingJobStatus"] = "Stopping"
+
+    def list_training_jobs(self, StatusEquals: str) -> dict[str, Any]:
+        found = [job for job in self.jobs.values() if job["TrainingJobStatus"] == StatusEquals]
+        return {"TrainingJobSummaries": found}
+
+    def create_model(self, ModelName: str, **rest: Any) -> None:
+        self.models[ModelName] = rest
+
+    def describe_model(self, ModelName: str) -> dict[str, Any]:
+        return self._known(self.models, ModelName, "DescribeModel")
+
+    def delete_model(self, ModelName: str) -> None:
+        self._known(self.models, ModelName, "DeleteModel")
+        del self.models[ModelName]
+
+    def create_endpoint_config(self, EndpointConfigName: str, **rest: Any) -> None:
+        self.configs[EndpointConfigName] = rest
+
+    def describe_endpoint_config(self, EndpointConfigName: str) -> dict[str, Any]:
+        return self._known(self.configs, EndpointConfigName, "DescribeEndpointConfig")
+
+    def delete_endpoint_config(self, EndpointConfigName: str) -> None:
+        self._known(self.configs, EndpointConfigName, "DeleteEndpointConfig")
+        del self.configs[EndpointConfigName]
+
+    def create_endpoint(self, EndpointName: str, EndpointConfigName: str, **rest: Any) -> None:
+        self._lagging("create_endpoint", "Could not find endpoint configuration")
+        self._known(self.configs, EndpointConfigName, "CreateEndpoint")
+        if EndpointName in self.endpoints:
+            raise refused(
+                "CreateEndpoint", "ValidationException", "Cannot create already existing endpoint"
+            )
+        self.endpoints[EndpointName] = {
+            "EndpointStatus": "Creating",
+            "EndpointConfigName": EndpointConfigName,
+        }
+
+    def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
+        found = self._known(self.endpoints, EndpointName, "UpdateEndpoint")
+        found["EndpointStatus"] = "Updating"
+        if not self.rolls_back:
+            found["EndpointConfigName"] = EndpointConfigName
+
+    def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:
+        found = self._known(self.endpoints, EndpointName, "DescribeEndpoint")
+        seen = dict(found)
+        if found["EndpointStatus"] == "Deleting":
+            del self.endpoints[EndpointName]
+        elif found["EndpointStatus"] in ("Creating", "Updating", "RollingBack"):
+            found["EndpointStatus"] = self.endpoint_ends
+            if self.endpoint_ends == "Failed":
+                found["FailureReason"] = "The container did not pass the ping health check"
+        return seen
+
+    def delete_endpoint(self, EndpointName: str) -> None:
+        self._known(self.endpoints, EndpointName, "DeleteEndpoint")["EndpointStatus"] = "Deleting"
+
+    def list_endpoints(self) -> dict[str, Any]:
+        return {"Endpoints": list(self.endpoints)}
+
+    def _known(self, things: dict[str, dict[str, Any]], name: str, operation: str) -> Any:
+        if name not in things:
+            raise refused(operation, "ValidationException", f'Could not find "{name}".')
+        return things[name]
+
+    def _lagging(self, operation: str, message: str) -> None:
+        if self.lag:
+            self.lag -= 1
+            raise refused(operation, "ValidationException", message)
