@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from infra.aws import Cloud, is_missing
+from infra.aws import Cloud
 from infra.observe import describe
 from infra.resources import record_key
 from shared.errors import StorageError
@@ -72,9 +72,15 @@ class RecordStore:
 
     def __init__(self, cloud: Cloud, bucket: str, project: str) -> None:
         self._cloud = cloud
-        self._project = project
-        self._place: dict[str, object] = {"Bucket": bucket, "Key": record_key(project)}
-        self.uri = f"s3://{bucket}/{record_key(project)}"
+        self.bucket = bucket
+        self.project = project
+        self.key = record_key(project)
+        self._place: dict[str, object] = {"Bucket": bucket, "Key": self.key}
+
+    @property
+    def prefix(self) -> str:
+        """Where everything of the project lies in S3."""
+        return f"s3://{self.bucket}/{self.project}/"
 
     def load(self) -> Record:
         """The record, empty when there is none.
@@ -84,21 +90,21 @@ class RecordStore:
         """
         answer = describe(self._cloud, "s3", "get_object", self._place)
         if answer is None:
-            return Record(self._project)
+            return Record(self.project)
         with answer["Body"] as body:
             text = body.read()
         try:
             document = json.loads(text)
-            if document["format"] != FORMAT or document["project"] != self._project:
+            if document["format"] != FORMAT or document["project"] != self.project:
                 raise ValueError
             return Record(
-                self._project,
+                self.project,
                 tuple(Entry(str(one["kind"]), str(one["name"])) for one in document["entries"]),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
                 "is not a record of this project",
-                where=self.uri,
+                where=f"s3://{self.bucket}/{self.key}",
                 cure="Look at it, then delete it: the next deployment writes a new one.",
             ) from error
 
@@ -112,9 +118,5 @@ class RecordStore:
         )
 
     def delete(self) -> None:
-        """Remove the record."""
-        try:
-            self._cloud.call("s3", "delete_object", self._place)
-        except Exception as error:
-            if not is_missing(error):
-                raise
+        """Remove the record; S3 says nothing when there is none."""
+        self._cloud.call("s3", "delete_object", self._place)

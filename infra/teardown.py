@@ -19,8 +19,7 @@ from infra.watch import Watch
 
 _GONE_SECONDS = 1800.0
 _STOP_SECONDS = 600.0
-_ORDER = ("endpoint", "endpoint config", "model", "training job", "role", "object", "bucket")
-_DATA = ("object", "bucket")
+_ORDER = ("endpoint", "endpoint config", "model", "training job", "role")
 
 
 @dataclass(frozen=True)
@@ -38,55 +37,57 @@ class Deletion:
         return f"{self.entry.kind} {self.entry.name}"
 
 
-def deletions(record: Record, *, data: bool) -> tuple[Deletion, ...]:
-    """What is to be deleted, in an order in which nothing in use is deleted.
-
-    Args:
-        record: what exists.
-        data: also what lies in S3.
-    """
-    kinds = _ORDER if data else tuple(kind for kind in _ORDER if kind not in _DATA)
+def deletions(record: Record) -> tuple[Deletion, ...]:
+    """What is to be deleted outside of S3, in an order in which nothing in use is deleted."""
     return tuple(
-        Deletion(Entry(kind, name), _calls(kind, name, record))
-        for kind in kinds
+        Deletion(Entry(kind, name), _calls(kind, name))
+        for kind in _ORDER
         for name in reversed(record.of(kind))
     )
 
 
 def teardown(
-    cloud: Cloud,
-    store: RecordStore,
-    record: Record,
-    todo: Sequence[Deletion],
-    say: Callable[[str], None],
-) -> None:
-    """Delete.
+    cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], None]
+) -> Record:
+    """Delete everything outside of S3; what is left in the record.
 
     Raises:
         DeploymentError: AWS refuses one; those before it are gone and struck from the record.
     """
     watch = Watch(cloud, Lines(0))
-    objects = any(deletion.entry.kind == "object" for deletion in todo)
-    for deletion in todo:
-        if deletion.entry.kind == "bucket":
-            continue
+    for deletion in deletions(record):
         try:
             _delete(cloud, watch, deletion)
+            record = record.without([deletion.entry])
+            store.save(record)
         except Exception as error:
             raise explain(error, f"Deleting {deletion.title}") from error
-        record = record.without([deletion.entry])
-        store.save(record)
-        say(f"done: {deletion.title}")
-    if objects:
+        say(deletion.title)
+    return record
+
+
+def wipe(cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], None]) -> None:
+    """Delete everything under the project's prefix in S3, and the bucket if it was made for it.
+
+    The record goes last but one, so that an interrupted wipe can be repeated; the bucket only goes
+    when nothing of others is in it.
+
+    Raises:
+        DeploymentError: S3 refuses.
+    """
+    try:
         _empty(cloud, store)
-        say(f"done: everything under {store.uri.rsplit('/', 1)[0]}/")
-    for deletion in todo:
-        if deletion.entry.kind == "bucket" and _is_empty(cloud, deletion.entry.name):
-            _make(cloud, deletion.calls)
-            say(f"done: {deletion.title}")
+        store.delete()
+        say(store.prefix)
+        for bucket in record.of("bucket"):
+            if not cloud.call("s3", "list_objects_v2", {"Bucket": bucket}).get("Contents"):
+                cloud.call("s3", "delete_bucket", {"Bucket": bucket})
+                say(f"bucket {bucket}")
+    except Exception as error:
+        raise explain(error, f"Deleting {store.prefix}") from error
 
 
-def _calls(kind: str, name: str, record: Record) -> tuple[Call, ...]:
+def _calls(kind: str, name: str) -> tuple[Call, ...]:
     if kind == "endpoint":
         return (Call("sagemaker", "delete_endpoint", {"EndpointName": name}),)
     if kind == "endpoint config":
@@ -95,15 +96,11 @@ def _calls(kind: str, name: str, record: Record) -> tuple[Call, ...]:
         return (Call("sagemaker", "delete_model", {"ModelName": name}),)
     if kind == "training job":
         return (Call("sagemaker", "stop_training_job", {"TrainingJobName": name}),)
-    if kind == "role":
-        named = {"RoleName": name}
-        return (
-            Call("iam", "delete_role_policy", {**named, "PolicyName": Role.POLICY_NAME}),
-            Call("iam", "delete_role", named),
-        )
-    if kind == "bucket":
-        return (Call("s3", "delete_bucket", {"Bucket": name}),)
-    return ()
+    named = {"RoleName": name}
+    return (
+        Call("iam", "delete_role_policy", {**named, "PolicyName": Role.POLICY_NAME}),
+        Call("iam", "delete_role", named),
+    )
 
 
 def _delete(cloud: Cloud, watch: Watch, deletion: Deletion) -> None:
@@ -129,14 +126,17 @@ def _make(cloud: Cloud, calls: Sequence[Call]) -> None:
 
 
 def _empty(cloud: Cloud, store: RecordStore) -> None:
-    """Delete every object under the project's prefix, the record included."""
-    bucket, _, key = store.uri.removeprefix("s3://").partition("/")
-    place = {"Bucket": bucket, "Prefix": key.rsplit("/", 1)[0] + "/"}
-    while found := cloud.call("s3", "list_objects_v2", place).get("Contents", []):
-        keys = [{"Key": entry["Key"]} for entry in found]
-        cloud.call("s3", "delete_objects", {"Bucket": bucket, "Delete": {"Objects": keys}})
-
-
-def _is_empty(cloud: Cloud, bucket: str) -> bool:
-    answer = describe(cloud, "s3", "list_objects_v2", {"Bucket": bucket, "MaxKeys": 1})
-    return answer is not None and not answer.get("Contents")
+    place = {"Bucket": store.bucket, "Prefix": f"{store.project}/"}
+    token: dict[str, object] = {}
+    while True:
+        page = cloud.call("s3", "list_objects_v2", {**place, **token})
+        keys = [
+            {"Key": entry["Key"]} for entry in page.get("Contents", []) if entry["Key"] != store.key
+        ]
+        if keys:
+            cloud.call(
+                "s3", "delete_objects", {"Bucket": store.bucket, "Delete": {"Objects": keys}}
+            )
+        if not page.get("IsTruncated"):
+            return
+        token = {"ContinuationToken": page["NextContinuationToken"]}

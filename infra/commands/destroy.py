@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from infra.aws import find, local_root
     from infra.record import RecordStore
     from infra.resources import bucket_name
-    from infra.teardown import deletions, teardown
+    from infra.teardown import deletions, teardown, wipe
 
     file = project.read(args.project)
     cloud = find(args.target, file.aws)
@@ -41,16 +41,19 @@ def run(args: argparse.Namespace) -> int:
     where = place(args.target, cloud.account.region, cloud.account.id)
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
     record = store.load()
-    todo = deletions(record, data=args.data)
-    if todo:
+    if record.entries:
         print(f"On {where} this goes:")
-        for deletion in todo:
+        for deletion in deletions(record):
             print(f"  {deletion.title}")
+        if args.data:
+            print(f"  everything under {store.prefix}")
         if args.target == "aws" and not args.yes and not confirmed("Delete all of it?"):
-            print("Nothing was deleted.  (YES=1 or --yes answers the question.)")
+            print("Nothing was deleted. (YES=1 or --yes answers the question.)")
             return 1
-        teardown(cloud, store, record, todo, say=lambda text: print(f"  {text}", flush=True))
-        print(f"{file.name} is gone." + ("" if args.data else _what_stays(store.uri, args.target)))
+        record = teardown(cloud, store, record, _say)
+        if args.data:
+            wipe(cloud, store, record, _say)
+        print(f"{file.name} is gone." + _what_stays(store.prefix, args))
     else:
         print(f"{file.name}: nothing is recorded on {where}, so nothing was deleted.")
     if args.target == "local" and not others(cloud):
@@ -68,8 +71,11 @@ def others(cloud: Cloud) -> bool:
     return bool(endpoints or jobs["TrainingJobSummaries"])
 
 
-def _what_stays(uri: str, target: str) -> str:
-    if target == "local":
+def _say(done: str) -> None:
+    print(f"  done: {done}", flush=True)
+
+
+def _what_stays(prefix: str, args: argparse.Namespace) -> str:
+    if args.data or args.target == "local":
         return ""
-    prefix = uri.rsplit("/", 1)[0]
-    return f" Data, checkpoints and bundles stay under {prefix}/ (--data deletes them too)."
+    return f" Data, checkpoints and bundles stay under {prefix} (--data deletes them too)."

@@ -13,7 +13,15 @@ from tests.support import projects
 from tests.support.deployments import Clock, deploy, planned, wanted
 from tests.support.fake_cloud import FakeCloud
 
-RECORDED = ["bucket", "role", *["object"] * 4, "training job", "model", "endpoint config", "endpoint"]
+RECORDED = [
+    "bucket",
+    "role",
+    *["object"] * 4,
+    "training job",
+    "model",
+    "endpoint config",
+    "endpoint",
+]
 
 
 @pytest.fixture
@@ -35,9 +43,7 @@ def without_bucket(entries: list[Entry]) -> list[Entry]:
     return sorted(entry for entry in entries if entry.kind != "bucket")
 
 
-def test_a_deployment_ends_in_service_with_everything_recorded(
-    want: Desired, build: Path
-) -> None:
+def test_a_deployment_ends_in_service_with_everything_recorded(want: Desired, build: Path) -> None:
     cloud = FakeCloud()
     deploy(cloud, want, build)
     assert cloud.state["endpoints"] == {"small": ("InService", want.serving(1).config.name)}

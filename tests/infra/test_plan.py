@@ -200,10 +200,12 @@ def test_an_endpoint_of_somebody_else_is_never_touched(want: Desired) -> None:
 
 
 def test_the_data_of_a_source_decides_about_training_too(want: Desired, tmp_path: Path) -> None:
-    assert wanted(tmp_path).job.name(1) == want.job.name(1)
-    (tmp_path / "carriers.csv").write_text("code,age\nA0,1\n")
-    settings_again = wanted(tmp_path / "again")
-    assert settings_again.job.name(1) == want.job.name(1)
+    same = wanted(tmp_path)
+    assert same.job.name(1) == want.job.name(1)
+    carriers = next(upload.file for upload in same.uploads if "carriers" in upload.key)
+    assert carriers.digest in {upload.file.digest for upload in want.uploads}
+    more = projects.CARRIERS + "Z9,90\n"
+    assert wanted(tmp_path, carriers=more).job.name(1) != want.job.name(1)
 
 
 @given(
@@ -215,6 +217,7 @@ def test_the_data_of_a_source_decides_about_training_too(want: Desired, tmp_path
 )
 def test_whatever_exists_each_step_names_its_reason_and_the_last_wait_is_for_our_config(
     want: Desired,
+    *,
     bucket: bool,
     image: bool,
     jobs: list[str],

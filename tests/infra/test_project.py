@@ -75,7 +75,11 @@ MISTAKES = {
     "a misspelt section": (("[training]", "[trainning]"), "trainning: unknown key", "'training'"),
     "a misspelt key": (("target =", "targt ="), "data.targt: unknown key", "'target'"),
     "a missing key": (('target = "late"', ""), "data.target: is missing", "column to predict"),
-    "a wrong type": (('source = "rows.csv"', "source = 3"), "data.source: 3 is not allowed", "path"),
+    "a wrong type": (
+        ('source = "rows.csv"', "source = 3"),
+        "data.source: 3 is not allowed",
+        "path",
+    ),
     "a bad name": (('"small"', '"My project"'), "name: 'My project'", "lower-case"),
     "a bad task": (('"binary"', '"binray"'), "data.task: 'binray'", "multiclass"),
     "a bad duration": (('"10m"', '"10 mins"'), "training.max_runtime: '10 mins'", '"1h30m"'),
@@ -102,7 +106,11 @@ MISTAKES = {
         "data.columns.distanse: rows.csv has no column",
         "'distance'",
     ),
-    "an unknown kind": (('"numeric" }\ncarrier', '"number" }\ncarrier'), "distance.kind", "numeric"),
+    "an unknown kind": (
+        ('"numeric" }\ncarrier', '"number" }\ncarrier'),
+        "distance.kind",
+        "numeric",
+    ),
     "an unknown option of a column": (
         ("min_count", "min_cuont"),
         "data.columns.carrier: unknown key 'min_cuont'",
@@ -230,9 +238,9 @@ def test_a_mistake_is_told_with_its_key_and_what_is_allowed(case: str, tmp_path:
 def test_all_mistakes_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     message = told(tmp_path, ("target =", "targt ="), ('"10m"', '"soon"'), ('"binary"', '"no"'))
     assert "4 mistakes" in message
-    assert [key in message for key in ("data.targt", "data.target", "data.task", "max_runtime")] == [
-        True
-    ] * 4
+    assert [
+        key in message for key in ("data.targt", "data.target", "data.task", "max_runtime")
+    ] == [True] * 4
 
 
 def test_mistakes_in_different_checks_are_told_together(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ def wanted(
     code: str = "c" * 64,
     serving: str = "5" * 64,
     toml: str = projects.TOML,
+    carriers: str = projects.CARRIERS,
     account: Account = ACCOUNT,
 ) -> Desired:
     """What the small project wants, with code of the given digests."""
-    settings = project.load(projects.make(directory, toml))
+    settings = project.load(projects.make(directory, toml, carriers))
     (directory / "sourcedir.tar.gz").write_bytes(b"code")
     (directory / "project.json").write_text(settings.problem.to_json())
     problem = directory / "project.json"

@@ -2,6 +2,7 @@
 
 Jobs and endpoints end as they are told (`job_ends`, `endpoint_ends`), at the second look.
 """
+# ruff: noqa: N803 - arguments are named as AWS names them
 
 from __future__ import annotations
 
@@ -154,6 +155,7 @@ class FakeCloud:
         self.roles[RoleName] = {}
 
     def delete_role(self, RoleName: str) -> None:
+        self.get_role(RoleName)
         del self.roles[RoleName]
 
     def get_role_policy(self, RoleName: str, PolicyName: str) -> dict[str, Any]:
@@ -165,6 +167,7 @@ class FakeCloud:
         self.roles[RoleName][PolicyName] = PolicyDocument
 
     def delete_role_policy(self, RoleName: str, PolicyName: str) -> None:
+        self.get_role_policy(RoleName, PolicyName)
         del self.roles[RoleName][PolicyName]
 
     # Logs

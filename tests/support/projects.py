@@ -32,16 +32,19 @@ trials = 1
 dropout = [0.0, 0.2]
 """
 
+CARRIERS = "code,age\n" + "".join(
+    f"{letter}{digit},{digit * 10}\n" for letter in "AB" for digit in range(3)
+)
 
-def make(directory: Path, toml: str = TOML) -> Path:
+
+def make(directory: Path, toml: str = TOML, carriers: str = CARRIERS) -> Path:
     """Write the project and return its file."""
     directory.mkdir(parents=True, exist_ok=True)
     rows = [
         f"{100 + 7 * row},{'AB'[row % 2]}{row % 3},{str(row % 5 < 2).lower()}" for row in range(100)
     ]
     (directory / "rows.csv").write_text("distance,carrier,late\n" + "\n".join(rows) + "\n")
-    carriers = [f"{letter}{digit},{digit * 10}" for letter in "AB" for digit in range(3)]
-    (directory / "carriers.csv").write_text("code,age\n" + "\n".join(carriers) + "\n")
+    (directory / "carriers.csv").write_text(carriers)
     file = directory / "project.toml"
     file.write_text(toml)
     return file

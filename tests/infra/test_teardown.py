@@ -1,0 +1,116 @@
+"""Destroying deletes what the record lists, in order, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.record import RecordStore
+from infra.resources import Desired
+from infra.teardown import teardown, wipe
+from shared.errors import DeploymentError
+from tests.support import projects
+from tests.support.deployments import deploy, wanted
+from tests.support.fake_cloud import FakeCloud
+
+
+@pytest.fixture
+def want(tmp_path: Path) -> Desired:
+    return wanted(tmp_path / "project")
+
+
+@pytest.fixture
+def cloud(want: Desired, tmp_path: Path) -> FakeCloud:
+    cloud = FakeCloud()
+    deploy(cloud, want, tmp_path / "build")
+    return cloud
+
+
+def destroy(cloud: FakeCloud, want: Desired, *, data: bool) -> list[str]:
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    said: list[str] = []
+    left = teardown(cloud, store, store.load(), said.append)
+    if data:
+        wipe(cloud, store, left, said.append)
+    return said
+
+
+def test_data_stays_unless_told(cloud: FakeCloud, want: Desired) -> None:
+    objects = set(cloud.objects)
+    destroy(cloud, want, data=False)
+    assert (cloud.endpoints, cloud.configs, cloud.models, cloud.roles) == ({}, {}, {}, {})
+    assert set(cloud.objects) == objects
+
+
+def test_after_that_a_deployment_needs_no_training(
+    cloud: FakeCloud, want: Desired, tmp_path: Path
+) -> None:
+    destroy(cloud, want, data=False)
+    assert not deploy(cloud, want, tmp_path / "build").trains
+    assert "small" in cloud.endpoints
+
+
+def test_with_the_data_nothing_is_left(cloud: FakeCloud, want: Desired) -> None:
+    destroy(cloud, want, data=True)
+    state = cloud.state
+    assert not any(state[kind] for kind in ("buckets", "objects", "roles", "models", "endpoints"))
+
+
+def test_what_other_projects_have_stays(cloud: FakeCloud, want: Desired, tmp_path: Path) -> None:
+    other = wanted(tmp_path / "other", toml=projects.TOML.replace('"small"', '"other"'))
+    deploy(cloud, other, tmp_path / "build")
+    destroy(cloud, want, data=True)
+    assert cloud.endpoints.keys() == {"other"}
+    assert cloud.buckets
+    assert all(key.startswith("other/") for key in cloud.objects)
+
+
+def test_what_the_record_does_not_list_stays(cloud: FakeCloud, want: Desired) -> None:
+    cloud.models["small-by-hand"] = {}
+    destroy(cloud, want, data=True)
+    assert cloud.models.keys() == {"small-by-hand"}
+
+
+def test_the_endpoint_goes_before_what_it_uses(cloud: FakeCloud, want: Desired) -> None:
+    cloud.calls.clear()
+    destroy(cloud, want, data=True)
+    deletes = [call for call in cloud.calls if call.startswith("delete_")]
+    assert deletes == [
+        "delete_endpoint",
+        "delete_endpoint_config",
+        "delete_model",
+        "delete_role_policy",
+        "delete_role",
+        "delete_objects",
+        "delete_object",
+        "delete_bucket",
+    ]
+
+
+def test_a_running_job_is_stopped_and_waited_for(cloud: FakeCloud, want: Desired) -> None:
+    job = cloud.jobs[want.job.name(1)]
+    job["TrainingJobStatus"] = "InProgress"
+    destroy(cloud, want, data=False)
+    assert job["TrainingJobStatus"] == "Stopped"
+
+
+def test_what_is_gone_already_is_no_error(cloud: FakeCloud, want: Desired) -> None:
+    cloud.endpoints.clear()
+    cloud.models.clear()
+    destroy(cloud, want, data=True)
+
+
+def test_an_interrupted_destroy_can_be_repeated(want: Desired, tmp_path: Path) -> None:
+    whole = FakeCloud()
+    deploy(whole, want, tmp_path / "build")
+    before = whole.changes
+    destroy(whole, want, data=True)
+    for number in range(whole.changes - before):
+        cloud = FakeCloud()
+        deploy(cloud, want, tmp_path / "build")
+        cloud.fail_at = cloud.changes + number
+        with pytest.raises(DeploymentError, match="not allowed"):
+            destroy(cloud, want, data=True)
+        destroy(cloud, want, data=True)
+        assert (cloud.endpoints, cloud.models, cloud.roles, cloud.objects) == ({}, {}, {}, {})
