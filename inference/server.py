@@ -23,6 +23,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection, parent_process
 from typing import Any
 
@@ -49,6 +50,10 @@ and can go on with the connection; of a still larger one the connection is close
 DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM; SageMaker kills after 30."""
 
+LARGE_BODY_BYTES = 128 * 1024
+"""A body larger than this, thousands of rows, is answered beside the event loop, which goes on to
+answer /ping and small requests meanwhile."""
+
 CONNECTIONS = 1024
 """Connections that may wait to be accepted, and that all workers together hold open."""
 
@@ -64,6 +69,7 @@ class Application:
 
     def __init__(self, model: handler.Model) -> None:
         self._model = model
+        self._beside = ThreadPoolExecutor(1)
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         logs.event(log, logging.INFO, "ready", model_version=self._model.version)
@@ -111,10 +117,17 @@ class Application:
             return codecs.JSON, b"{}"
         headers = scope.headers
         body = await _read(headers, protocol)
-        request = handler.input_fn(body, headers.get("content-type"))
-        answer = handler.predict_fn(request, self._model)
-        payload, content_type = handler.output_fn(answer, headers.get("accept"))
-        return content_type, payload
+        asked = (body, headers.get("content-type"), headers.get("accept"))
+        if len(body) <= LARGE_BODY_BYTES:
+            return self._predict(*asked)
+        return await asyncio.get_running_loop().run_in_executor(self._beside, self._predict, *asked)
+
+    def _predict(
+        self, body: bytes, content_type: str | None, accept: str | None
+    ) -> tuple[str, bytes]:
+        request = handler.input_fn(body, content_type)
+        payload, answered = handler.output_fn(handler.predict_fn(request, self._model), accept)
+        return answered, payload
 
 
 async def _read(headers: Any, protocol: Any) -> bytes:

@@ -22,6 +22,7 @@ from shared.values import Array, Columns, Kind, Mistake
 
 Group = tuple[Kind, tuple[str, ...], Sequence[Sequence[Any]]]
 Task = Literal["binary", "multiclass", "regression"]
+MAX_SHOWN = 100
 PARTS = ("minute_of_day", "hour", "weekday", "day", "dayofyear", "month")
 
 
@@ -278,12 +279,13 @@ class Schema:
                 raise InputError("missing_column", "the column is missing", column=column.name)
 
     def _unknown(self, name: str, row: int | None) -> InputError:
+        shown = str(name)[:MAX_SHOWN]
         return InputError(
             "unknown_column",
             "the model has no such column",
             row=row,
-            column=name,
-            cure=nearest(str(name), self._by_name),
+            column=shown,
+            cure=nearest(shown, self._by_name),
         )
 
     def _columns(

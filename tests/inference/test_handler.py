@@ -166,6 +166,14 @@ def test_a_misspelt_name_in_a_header_is_refused_with_the_nearest(model: Model) -
         handler.predict_fn(handler.input_fn(f"{header}\n1,2,3,true,UA,JFK,\n", codecs.CSV), model)
 
 
+def test_a_refusal_stays_short_however_long_the_clients_words(model: Model) -> None:
+    for row in ({"x" * 1_000_000: 1}, {**bundles.ROW, "departure": "x" * 1_000_000}):
+        with pytest.raises(InputError) as caught:
+            answer(model, row)
+        assert len(str(caught.value)) < 1000
+        assert len(caught.value.column or "") <= 100
+
+
 VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 NAMES = st.sampled_from([column.name for column in bundles.COLUMNS]) | st.text()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 
 from tests.support import bundles, serving
 from tests.support.serving import Reply, Server
+
+pytestmark = pytest.mark.slow
 
 TOO_LARGE = 7_000_000
 ROW = bundles.ROW
@@ -159,6 +162,17 @@ def test_a_client_that_leaves_half_way_harms_nobody(server: Server) -> None:
             b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{"
         )
     assert answers_well(server)
+
+
+def test_ping_is_answered_while_a_large_request_is(server: Server) -> None:
+    rows = json.dumps(bundles.rows(1000) * 35).encode()
+    head = f"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: {len(rows)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        client.sendall(head.encode() + rows)
+        assert server.request("GET", "/ping").status == 200
+        answered, _, _ = select.select([client], [], [], 0)
+        assert not answered
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
 def test_another_content_type_is_a_415(server: Server) -> None:
