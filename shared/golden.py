@@ -174,7 +174,12 @@ def _equal(expected: Any, actual: Any, names: Sequence[str], where: str) -> None
 
 
 def _matrix(rows: tuple[tuple[Any, ...], ...], dtype: Any) -> Any:
-    return np.array(rows, dtype=dtype).reshape(len(rows), len(rows[0]) if rows else 0)
+    wide = np.array(rows, dtype=np.int64 if dtype is np.int32 else np.float64)
+    with np.errstate(over="ignore"):
+        matrix = wide.astype(dtype)
+    if not np.array_equal(matrix, wide):
+        raise ValueError(f"a number does not fit {np.dtype(dtype)}")
+    return matrix.reshape(len(rows), len(rows[0]) if rows else 0)
 
 
 Maker = Callable[[np.random.Generator, str], Any]
