@@ -1,0 +1,38 @@
+"""What the pages promise is what the code has."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from shared.hyperparameters import Hyperparameters
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_every_hyperparameter_stands_in_the_reference_with_its_default() -> None:
+    page = (ROOT / "docs/project.md").read_text()
+    for knob in dataclasses.fields(Hyperparameters):
+        assert f"| `{knob.name}` | `{json.dumps(knob.default)}` |" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not link.startswith("http"):
+            assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    benches = {
+        f"bench-{script.stem.replace('_', '-')}" for script in (ROOT / "benchmarks").glob("*.py")
+    }
+    for named in re.findall(r"\bmake ([a-z][a-z-]+)", page.read_text()):
+        assert named in targets | benches, named
