@@ -38,9 +38,13 @@ class CheckpointSync:
 
     def finish(self) -> None:
         """Stop watching and bring S3 up to date."""
+        self.close()
+        self._push()
+
+    def close(self) -> None:
+        """Stop watching; the directory may be removed then, and S3 keeps what it has."""
         self._stop.set()
         self._thread.join()
-        self._push()
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL):

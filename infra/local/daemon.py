@@ -7,7 +7,9 @@ pipe close.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import resource
 import signal
 import socket
@@ -16,7 +18,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from infra.local import environment
+from infra.local import environment, wire
 from infra.local.processes import Ledger, identity
 from infra.local.record import FILE, Record
 from infra.local.state import Cloud, Settings
@@ -46,7 +48,7 @@ def main() -> None:
     from infra.local import server
     from infra.local.app import Application
 
-    cloud = Cloud(root, url, settings, children, Ledger(root / "processes"))
+    cloud = Cloud(root, _work(root), url, settings, children, Ledger(root / "processes"))
     serving = server.serve(listener, Application(cloud, server.moto()))
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -56,10 +58,31 @@ def main() -> None:
     started = identity(os.getpid())
     assert started is not None
     Record(os.getpid(), started, port).write(root)
+    threading.Thread(target=_warm, args=(cloud,), daemon=True).start()
     ended.wait()
     (root / FILE).unlink(missing_ok=True)
     sys.stdout.flush()
     os._exit(0)
+
+
+def _warm(cloud: Cloud) -> None:
+    """Load what the first job would otherwise wait for."""
+    wire.service("sagemaker")
+    for name in ("s3", "ecr", "logs", "cloudwatch"):
+        cloud.client(name)
+
+
+def _work(root: Path) -> Path:
+    """The working directory, by a name that a shell script need not quote.
+
+    ModelTrainer's drivers have paths written into them without quotes.
+    """
+    work = root / "work"
+    if re.fullmatch(r"[\w./+-]+", str(work), re.ASCII):
+        return work
+    alias = Path(tempfile.mkdtemp(prefix="local-cloud-", dir="/tmp")) / "work"
+    alias.symlink_to(work)
+    return alias
 
 
 def _settings() -> Settings:
@@ -78,7 +101,8 @@ def _allow_many_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS may allow less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":

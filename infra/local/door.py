@@ -78,13 +78,15 @@ class LocalCloud:
         from infra.local import images
 
         ecr = self.session().client("ecr")
-        return images.push(ecr, self.root / "images", (repository, tag), tree, commands)
+        return images.push(ecr, environment.images(self.root), (repository, tag), tree, commands)
 
     def has_image(self, repository: str, tag: str) -> bool:
         """Whether such an image was pushed to this cloud."""
         from infra.local import images
 
-        return images.has(self.session().client("ecr"), self.root / "images", repository, tag)
+        return images.has(
+            self.session().client("ecr"), environment.images(self.root), repository, tag
+        )
 
 
 def ensure(root: Path) -> LocalCloud:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,11 @@ def client(url: str, root: Path) -> dict[str, str]:
     }
 
 
+def images(root: Path) -> Path:
+    """Where a state directory keeps the content of pushed images."""
+    return root / "work" / "images"
+
+
 def write_files(root: Path) -> None:
     """The files that `client` names."""
     directory = root / "aws"
@@ -55,4 +61,5 @@ def write_files(root: Path) -> None:
 def child(url: str, root: Path, own: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What a job or a server inherits: the daemon's environment without the private parts."""
     kept = {name: value for name, value in own.items() if not name.startswith(LEFT_OUT)}
-    return {**kept, **client(url, root)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, **client(url, root)}

@@ -117,7 +117,11 @@ class Instance:
             self._log.write(f"[local cloud] the server ended with exit code {code}; starting again")
             if self._closing.wait(pause):
                 return
-            self._launch()
+            try:
+                self._launch()
+            except (OSError, FleetError) as error:
+                self._log.write(f"[local cloud] the server cannot be started: {error}")
+                continue
             while self._process.wait(PING_INTERVAL) is None and not self._closing.is_set():
                 if self._healthy():
                     self.ready = True
@@ -131,9 +135,8 @@ class Instance:
             UnreachableError: the server closed the connection.
         """
         while True:
-            used = bool(self._idle)
             try:
-                connection = self._idle.pop()
+                connection, used = self._idle.pop(), True
             except IndexError:
                 connection = http.client.HTTPConnection(
                     ADDRESS, self.port, timeout=INVOCATION_TIMEOUT
@@ -237,7 +240,7 @@ class Fleet:
 
     def _prepare(self, variant: Variant) -> None:
         uri = variant.image_uri
-        image = images.resolve(self._cloud.client("ecr"), self._cloud.root / "images", uri)
+        image = images.resolve(self._cloud.client("ecr"), self._cloud.images, uri)
         if image is None:
             raise FleetError(
                 f"The image '{uri}' of production variant {variant.name} does not exist. The local "

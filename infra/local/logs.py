@@ -53,11 +53,14 @@ class LogStream:
             with self._lock:
                 events, self._waiting = self._waiting, []
             for start in range(0, len(events), BATCH):
-                self._client.put_log_events(
-                    logGroupName=self.group,
-                    logStreamName=self.name,
-                    logEvents=events[start : start + BATCH],
-                )
+                try:
+                    self._client.put_log_events(
+                        logGroupName=self.group,
+                        logStreamName=self.name,
+                        logEvents=events[start : start + BATCH],
+                    )
+                except Exception as error:  # a log that somebody deleted must not end a job
+                    print(f"{self.group} {self.name} cannot be written: {error}", flush=True)
 
 
 def pump(output: IO[bytes], *sinks: Callable[[str], None]) -> threading.Thread:

@@ -71,7 +71,10 @@ class JobMetrics:
             values, self._unsent = self._unsent, []
         for start in range(0, len(values), BATCH):
             batch = values[start : start + BATCH]
-            cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=batch)
+            try:
+                cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=batch)
+            except Exception as error:  # a figure for a graph must not end a job
+                print(f"metrics of {self._job} cannot be written: {error}", flush=True)
 
 
 def compiled(definition: Mapping[str, str]) -> re.Pattern[str]:

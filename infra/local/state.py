@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infra.local.environment import REGION
+from infra.local.environment import REGION, images
 from infra.local.processes import Ledger
 from infra.local.wire import invalid
 
@@ -53,9 +53,20 @@ class Settings:
 
 @dataclass
 class Cloud:
-    """The running cloud, as its parts see it."""
+    """The running cloud, as its parts see it.
+
+    Attributes:
+        root: the state directory.
+        work: where jobs and servers have their files while they run.
+        url: the address of everything.
+        environment: what jobs and servers inherit.
+        ledger: which processes run.
+        lock: held while resources are read or changed.
+        tags: of each resource, by its ARN.
+    """
 
     root: Path
+    work: Path
     url: str
     settings: Settings
     environment: Mapping[str, str]
@@ -63,12 +74,12 @@ class Cloud:
     lock: threading.RLock = field(default_factory=threading.RLock)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
     clients: dict[str, Any] = field(default_factory=dict)
-    closing: threading.Event = field(default_factory=threading.Event)
+    making: threading.Lock = field(default_factory=threading.Lock)
 
     @property
-    def work(self) -> Path:
-        """Where jobs and servers have their files while they run."""
-        return self.root / "work"
+    def images(self) -> Path:
+        """The content of pushed images."""
+        return images(self.root)
 
     def client(self, name: str) -> Any:
         """A boto3 client of this very cloud, made once."""
@@ -76,7 +87,7 @@ class Cloud:
 
         from infra.local.session import LocalSession
 
-        with self.lock:
+        with self.making:
             if name not in self.clients:
                 config = Config(max_pool_connections=32, retries={"max_attempts": 2})
                 session = LocalSession(self.url, REGION)

@@ -286,6 +286,8 @@ class Run:
             traceback.print_exc()
             self._end("Failed", "Failed", f"InternalServerError: {error}")
         finally:
+            if self._checkpoints:
+                self._checkpoints.close()
             shutil.rmtree(self._place, ignore_errors=True)
 
     def _live(self) -> None:
@@ -297,8 +299,7 @@ class Run:
         with self._cloud.lock:
             self._job.started = now()
         code, tail = self._train(launch)
-        if self._checkpoints:
-            self._checkpoints.finish()
+        self._finish_checkpoints()
         outdated = self._job.secondary == "MaxRuntimeExceeded"
         stopped = outdated or self._job.stop.is_set()
         if not stopped:
@@ -336,7 +337,7 @@ class Run:
     def _download(self) -> Launch:
         specification = self._request["AlgorithmSpecification"]
         uri = specification["TrainingImage"]
-        image = images.resolve(self._cloud.client("ecr"), self._cloud.root / "images", uri)
+        image = images.resolve(self._cloud.client("ecr"), self._cloud.images, uri)
         if image is None:
             raise JobError(f"ClientError: Requested image {uri} not found.")
         self._enter("Downloading")
@@ -376,11 +377,19 @@ class Run:
                 ) from None
             self._checkpoints = sync
 
+    def _finish_checkpoints(self) -> None:
+        if self._checkpoints:
+            try:
+                self._checkpoints.finish()
+            except Exception as error:
+                traceback.print_exc()
+                raise JobError(f"ClientError: Checkpoint upload failed: {error}") from None
+
     def _train(self, launch: Launch) -> tuple[int, Sequence[str]]:
         """Run the program to its end, or to the job's; its exit code and last lines."""
-        job = self._job
-        assert job.metrics is not None
-        stream = f"{job.name}/algo-1-{int(time.time())}"
+        metrics = self._job.metrics
+        assert metrics is not None
+        stream = f"{self._job.name}/algo-1-{int(time.time())}"
         log = LogStream(self._cloud.client("logs"), LOG_GROUP, stream)
         for remark in launch.remarks:
             log.write(f"[local cloud] {remark}")
@@ -390,27 +399,35 @@ class Run:
             environment=launch.environment,
             ledger=self._cloud.ledger,
         )
-        reader = pump(process.output, log.write, job.metrics.read)
+        reader = pump(process.output, log.write, metrics.read)
+        try:
+            code = self._watch(process, metrics)
+        finally:
+            process.kill()
+        reader.join(10)
+        metrics.send(self._cloud.client("cloudwatch"))
+        log.close()
+        return code, list(log.tail)
+
+    def _watch(self, process: Process, metrics: JobMetrics) -> int:
+        """Wait for the program, tell it to end when it must, pass its metrics on."""
         cloudwatch = self._cloud.client("cloudwatch")
         deadline = time.monotonic() + self._request["StoppingCondition"]["MaxRuntimeInSeconds"]
         told: float | None = None
         sent = time.monotonic()
         while (code := process.wait(0.05)) is None:
             moment = time.monotonic()
-            if told is None and (job.stop.is_set() or moment >= deadline):
+            if told is None and (self._job.stop.is_set() or moment >= deadline):
                 told = moment
-                if not job.stop.is_set():
+                if not self._job.stop.is_set():
                     self._enter("MaxRuntimeExceeded")
                 process.terminate()
             if told is not None and moment >= told + self._cloud.settings.stop_grace:
                 process.kill()
             if moment >= sent + 1:
-                job.metrics.send(cloudwatch)
+                metrics.send(cloudwatch)
                 sent = moment
-        reader.join(10)
-        job.metrics.send(cloudwatch)
-        log.close()
-        return code, list(log.tail)
+        return code
 
     def _reason(self, code: int, launch: Launch, tail: Sequence[str]) -> str:
         """SageMaker's FailureReason: what the program wrote for it, or else what it printed."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.local import LocalCloud
+from infra.local import LocalCloud, processes
 
 ROLE = "arn:aws:iam::123456789012:role/tests"
 TRAINING_IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-cpu-py312"
@@ -104,6 +104,11 @@ def until(ask: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
         assert time.monotonic() < deadline, f"waited in vain; the last answer: {answer}"
         time.sleep(0.02)
     return answer
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process runs no more."""
+    return processes.identity(pid) is None
 
 
 class Bench:

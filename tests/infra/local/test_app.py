@@ -201,7 +201,9 @@ def test_a_full_disk_is_an_error_that_names_the_disk_and_is_not_retried(tmp_path
     def moto(environ: object, start_response: object) -> list[bytes]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    cloud = Cloud(tmp_path, "http://127.0.0.1:1", Settings(), {}, Ledger(tmp_path / "processes"))
+    cloud = Cloud(
+        tmp_path, tmp_path, "http://127.0.0.1:1", Settings(), {}, Ledger(tmp_path / "processes")
+    )
     answers: list[str] = []
     environ = {"PATH_INFO": "/bucket/key", "REQUEST_METHOD": "PUT"}
     body = Application(cloud, moto)(environ, lambda status, headers: answers.append(status))

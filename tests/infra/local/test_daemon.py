@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from infra import local
-from infra.local import door, processes, record
+from infra.local import door, record
 from infra.local.processes import Ledger
 from shared.errors import LocalCloudError
-from tests.support.local_cloud import Bench, until
+from tests.support.local_cloud import BUCKET, Bench, is_gone, until
 
 ROOT = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -40,10 +40,6 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(SLEEPER, start_new_session=True) as process:
         yield process
         process.kill()
-
-
-def is_gone(pid: int) -> bool:
-    return processes.identity(pid) is None
 
 
 def test_it_is_started_once_found_again_and_stopped(root: Path) -> None:
@@ -287,3 +283,28 @@ def test_a_mistake_on_the_shell_is_one_line_and_exit_code_1(tmp_path: Path) -> N
     )
     assert run.returncode == 1
     assert len(run.stderr.splitlines()) == 1
+
+
+def test_drivers_with_unquoted_paths_run_where_the_directory_has_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCAL_CLOUD_PORT", raising=False)
+    place = tmp_path / "John's place"
+    try:
+        bench = Bench(local.ensure(place), tmp_path)
+        bench.put("drivers/start.sh", "cat /opt/ml/input/config/resourceconfig.json\n")
+        data = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/drivers"}
+        request = bench.job_request(
+            "",
+            InputDataConfig=[{"ChannelName": "sm_drivers", "DataSource": {"S3DataSource": data}}],
+        )
+        request["AlgorithmSpecification"] |= {
+            "ContainerEntrypoint": ["/bin/bash"],
+            "ContainerArguments": ["-c", "/bin/bash /opt/ml/input/data/sm_drivers/start.sh"],
+        }
+        bench.sagemaker.create_training_job(**request)
+        job = bench.ended(request["TrainingJobName"])
+        assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+        assert "localhost" in bench.job_lines(job["TrainingJobName"])[0]
+    finally:
+        local.stop(place)

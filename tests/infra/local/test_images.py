@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from infra.local.environment import images
 from tests.support.local_cloud import Bench
 
 COMMANDS = {"serve": ["python", "program.py"]}
@@ -61,6 +62,6 @@ def test_changing_the_tree_later_does_not_change_the_image(bench: Bench, tmp_pat
     place = tree(tmp_path / "a", "1")
     bench.cloud.push_image("kit/copy", "v1", place, COMMANDS)
     (place / "program.py").write_text("2")
-    stored = bench.cloud.root / "images" / digest(bench, "kit/copy", "v1").removeprefix("sha256:")
+    stored = images(bench.cloud.root) / digest(bench, "kit/copy", "v1").removeprefix("sha256:")
     assert (stored / "tree" / "program.py").read_text() == "1"
     assert not (stored / "tree" / "__pycache__").exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.support.local_cloud import BUCKET, ROLE, Bench, archive, unpacked, until
+from tests.support.local_cloud import BUCKET, ROLE, Bench, archive, is_gone, unpacked, until
 
 FOREVER = """
     import signal, time
@@ -224,8 +224,7 @@ def test_a_program_that_ignores_sigterm_is_killed_after_the_grace_period(bench: 
     bench.sagemaker.stop_training_job(TrainingJobName=name)
     assert bench.ended(name)["TrainingJobStatus"] == "Stopped"
     assert bench.job_lines(name)[1:] == ["never mind"]
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(lines[0]), 0)
+    until(lambda: is_gone(int(lines[0])), bool)
 
 
 def test_a_job_is_ended_at_its_maximum_run_time(bench: Bench) -> None:
@@ -492,3 +491,36 @@ def test_the_clients_role_is_kept_as_it_was_given(bench: Bench) -> None:
 def channel(name: str, uri: str) -> dict[str, object]:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+
+
+def test_a_job_that_cannot_be_launched_leaves_the_checkpoints_in_s3_alone(bench: Bench) -> None:
+    where = bench.name("kept")
+    bench.put(f"{where}/best", "weights")
+    job = bench.run(
+        "",
+        hyperparameters={"sagemaker_submit_directory": f"s3://{BUCKET}/none.tar.gz"},
+        CheckpointConfig={"S3Uri": f"s3://{BUCKET}/{where}"},
+    )
+    assert job["TrainingJobStatus"] == "Failed"
+    bench.run("import time; time.sleep(1.5)")  # longer than a synchronisation takes to come by
+    assert bench.keys(f"{where}/") == ["best"]
+
+
+def test_a_log_group_that_somebody_deletes_does_not_end_the_job(bench: Bench) -> None:
+    name = bench.start(
+        """
+        import time
+        for number in range(15):
+            print("line", number, flush=True)
+            time.sleep(0.1)
+        """
+    )
+    until(lambda: bench.job_lines(name), bool)
+    bench.logs.delete_log_group(logGroupName="/aws/sagemaker/TrainingJobs")
+    assert bench.ended(name)["TrainingJobStatus"] == "Completed"
+
+
+def test_python_on_the_path_is_the_one_that_runs_jobs(bench: Bench) -> None:
+    job = bench.run("import shutil, sys; print(shutil.which('python'), sys.executable)")
+    found, running = bench.job_lines(job["TrainingJobName"])[0].split()
+    assert Path(found).parent == Path(running).parent
