@@ -33,7 +33,7 @@ from typing import IO, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from shared import documents, files
+from shared import documents, files, storage
 from shared.errors import BundleError
 from shared.golden import Golden, agree
 from shared.schema import Schema, Task
@@ -120,11 +120,6 @@ class Bundle:
             where=f"{self.path}, golden.json",
         )
 
-    @classmethod
-    def load(cls, directory: Path) -> Bundle:
-        """See `load`."""
-        return load(directory)
-
 
 def write(
     directory: Path,
@@ -179,8 +174,7 @@ def write(
         table.save(directory / _source_file(table.source))
     for name, path in model_files.items():
         _check_name(name, str(directory))
-        with path.open("rb") as reading, files.atomic(directory / name) as writing:
-            shutil.copyfileobj(reading, writing, files.BLOCK)
+        storage.upload(path, directory / name)
     names = sorted([*texts, *(_source_file(table.source) for table in sources), *model_files])
     manifest = Manifest(
         format=FORMAT,
@@ -209,7 +203,10 @@ def load(directory: Path) -> Bundle:
         BundleError: a file is missing, extra or changed, or is not what it should be.
     """
     manifest = _manifest(directory)
-    _check_files(directory, manifest)
+    try:
+        _check_files(directory, manifest)
+    except OSError as exception:
+        raise BundleError(f"cannot be read: {exception}", where=str(directory)) from exception
     schema = Schema.from_json(_read(directory, "schema.json"), "schema.json", BundleError)
     fitted = _document(directory, "transforms.json", _Transforms)
     declared = _document(directory, "sources.json", _Sources)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def golden_records(
     records = []
     for row in range(ROWS):
         columns = schema.columns + (schema.source_columns if row >= ROWS - 4 else ())
-        moods = random.choice(3, size=len(columns), p=(0.8, 0.1, 0.1)) if row > 2 else [row] * 99999
+        moods = random.choice(3, size=len(columns), p=(0.8, 0.1, 0.1)) if row > 2 else repeat(row)
         record = {}
         for column, mood in zip(columns, moods, strict=False):
             edge = "null" if mood == 1 and column.nullable else "edge" if mood == 2 else ""

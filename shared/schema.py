@@ -135,7 +135,7 @@ class Schema:
         target: what is answered.
 
     Raises:
-        ProjectError: two columns have one name, or the target is among them.
+        ProjectError: there are no own columns, two have one name, or the target is among them.
     """
 
     columns: tuple[Column, ...]
@@ -143,6 +143,8 @@ class Schema:
     target: Target
 
     def __post_init__(self) -> None:
+        if not self.columns:
+            raise ProjectError("one column or more is needed", where="columns")
         seen: set[str] = set()
         for column in self.columns + self.source_columns:
             if column.name in seen:

@@ -135,22 +135,6 @@ def target_kind(target: Target) -> Kind:
     return "numeric" if types == {int} else "category"
 
 
-def write_parquet(columns: Columns, path: Path) -> None:
-    """Write columns as a Parquet file, atomically.
-
-    Raises:
-        StorageError: the disk refuses.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    from shared import files
-
-    table = pyarrow.table({name: pyarrow.array(array) for name, array in columns.items()})
-    with files.atomic(path) as file:
-        pyarrow.parquet.write_table(table, file)
-
-
 def _read_s3(location: str) -> pyarrow.Table:
     names = [name for name in storage.list_files(location) if name.lower().endswith(SUFFIXES)]
     if not names:

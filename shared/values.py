@@ -230,7 +230,7 @@ def _times(rows: Sequence[int], texts: Sequence[str]) -> Array:
     except ValueError:
         for row, text in zip(rows, texts, strict=True):
             _check_time(row, text)
-        raise
+        raise Mistake(rows[0], "bad_date", f"a date like {show(texts[0])} is not read") from None
     if any(offset for _, offset in parts):
         times -= np.array([_minutes(offset) for _, offset in parts], dtype="timedelta64[m]")
     return times

@@ -246,16 +246,3 @@ def test_a_target_that_is_not_a_column_is_refused_and_the_nearest_named() -> Non
         DataError, match=r"target 'late': 'late' is not a column\. Did you mean 'lat'"
     ):
         tables.target_values(pa.table({"lat": [1]}), Target("late", "regression"))
-
-
-def test_columns_written_as_parquet_are_read_back(tmp_path: Path) -> None:
-    columns = {
-        "n": np.array([1.5, math.nan]),
-        "c": np.array(["a", None], dtype=object),
-        "d": np.array(["2013-07-01", "NaT"], dtype="datetime64[us]"),
-    }
-    tables.write_parquet(columns, tmp_path / "a.parquet")
-    kinds: list[tuple[str, Kind]] = [("n", "numeric"), ("c", "category"), ("d", "datetime")]
-    wanted = [Column(name, kind) for name, kind in kinds]
-    again = tables.to_columns(tables.read(tmp_path / "a.parquet"), wanted, "here")
-    assert {n: repr(a) for n, a in again.items()} == {n: repr(a) for n, a in columns.items()}

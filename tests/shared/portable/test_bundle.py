@@ -38,7 +38,7 @@ def names(directory: Path) -> set[str]:
 
 
 def test_a_bundle_loaded_is_the_one_written(written: Bundle) -> None:
-    loaded = Bundle.load(written.path)
+    loaded = bundle.load(written.path)
     assert loaded.manifest == written.manifest
     assert (loaded.schema, loaded.transforms) == (bundles.SCHEMA, bundles.fitted()[0])
     assert [table.source for table in loaded.sources] == [bundles.SOURCE]

@@ -327,8 +327,10 @@ def test_a_target_refuses_what_does_not_fit(arguments: Any, words: str) -> None:
         Target("y", *arguments)
 
 
-def test_two_columns_of_one_name_and_the_target_as_input_are_refused() -> None:
+def test_no_columns_two_of_one_name_and_the_target_as_input_are_refused() -> None:
     column = Column("x", "numeric")
+    with pytest.raises(ProjectError, match="one column or more"):
+        Schema((), (), Target("y", "regression"))
     with pytest.raises(ProjectError, match="two columns have this name"):
         Schema((column, column), (), Target("y", "regression"))
     with pytest.raises(ProjectError, match="the target cannot be an input"):
