@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def fail(error: Exception, command: str) -> int:
     """Say on stderr what went wrong."""
-    from infra.aws import explain
+    from infra.failures import explain
     from shared.files import disk_error
 
     if os.environ.get("KIT_DEBUG"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from infra import observe
-from infra.aws import Cloud, Sent, code_of, explain, is_missing, text_of
+from infra.aws import Cloud, Sent
+from infra.failures import code_of, explain, is_missing, text_of
 from infra.package import serving_code, write_tree
 from infra.plan import STAGES, Call, Plan, StageName, Step, Wait
 from infra.progress import Progress
@@ -120,8 +121,8 @@ class CloudExecutor:
     def perform(self, step: Step) -> None:
         """Record it, call, wait. Meanwhile it is `current`, and stays so when it is cut short."""
         self.current = step
+        self._progress.status(step.title)
         if step.call is not None:
-            self._progress.status(step.title)
             # The record lies in the bucket, so the bucket alone is recorded after it was made.
             entries = [Entry(step.kind, step.name)] if step.kind in KINDS else []
             if step.kind != "bucket":

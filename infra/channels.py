@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from infra.failures import explain, is_missing
 from infra.package import File, combine, digest_of, file_of
 from shared.errors import DataError
 
@@ -72,7 +73,7 @@ def remote_channel(name: str, uri: str, cloud: Caller) -> Channel:
     found: dict[str, str] = {}
     token: dict[str, object] = {}
     while True:
-        page = cloud.call("s3", "list_objects_v2", {"Bucket": bucket, "Prefix": prefix, **token})
+        page = _page(cloud, uri, {"Bucket": bucket, "Prefix": prefix, **token})
         contents = page.get("Contents", [])
         assert isinstance(contents, list)
         for entry in contents:
@@ -87,6 +88,19 @@ def remote_channel(name: str, uri: str, cloud: Caller) -> Channel:
             cure=f"List it: aws s3 ls {uri}",
         )
     return Channel(name, combine(found), uri=uri)
+
+
+def _page(cloud: Caller, uri: str, parameters: Mapping[str, object]) -> dict[str, object]:
+    try:
+        return cloud.call("s3", "list_objects_v2", parameters)
+    except Exception as error:
+        if not is_missing(error):
+            raise explain(error, uri) from error
+        raise DataError(
+            "there is no such bucket",
+            where=uri,
+            cure="Check its name, and that it is in the account that is deployed to.",
+        ) from error
 
 
 def local_files(location: str, directory: Path) -> tuple[Path, ...]:

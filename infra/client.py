@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.aws import code_of, explain
+from infra.failures import code_of, explain
 from shared.errors import DeploymentError, InputError
 
 CONTENT_TYPE = "application/json"

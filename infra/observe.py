@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from infra.aws import Cloud, is_missing
+from infra.aws import Cloud
+from infra.failures import is_missing
 from infra.resources import Desired
 
 # SageMaker's documented list; a status outside both sets is treated as a failure.

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from infra.aws import Cloud, explain, is_missing
+from infra.aws import Cloud
+from infra.failures import explain, is_missing
 from infra.observe import describe
 from infra.plan import Call, Wait
 from infra.progress import Lines

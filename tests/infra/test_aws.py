@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore import exceptions
 
-from infra.aws import connect, explain, find, is_missing
+from infra.aws import connect, find
+from infra.failures import explain, is_missing
 from infra.sections import Aws
 from shared.errors import DeploymentError
 from tests.support.fake_cloud import refused

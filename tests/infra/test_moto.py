@@ -14,7 +14,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from infra.aws import Session, is_missing
+from infra.aws import Session
+from infra.failures import is_missing
 from infra.observe import describe
 from infra.record import RecordStore
 from infra.resources import Account, Desired
