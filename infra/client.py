@@ -17,6 +17,10 @@ from shared.errors import DeploymentError, InputError
 CONTENT_TYPE = "application/json"
 
 
+class ContainerError(DeploymentError):
+    """The container itself failed, or answered what cannot be understood."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an endpoint said.
@@ -49,7 +53,8 @@ class Client:
 
         Raises:
             InputError: the endpoint refused the request; row and column are those it named.
-            DeploymentError: the endpoint failed, does not exist or cannot be reached.
+            ContainerError: the container failed.
+            DeploymentError: the endpoint does not exist or cannot be reached.
         """
         body = json.dumps({"instances": list(records)}, allow_nan=False).encode()
         return self.send(body)
@@ -74,7 +79,7 @@ class Client:
             predictions = tuple(dict(one) for one in document["predictions"])
             return Answer(predictions, str(document["model_version"]), seconds)
         except (ValueError, KeyError, TypeError) as error:
-            raise DeploymentError(
+            raise ContainerError(
                 f"the answer is not what was expected: {text[:200]!r}",
                 where=f"endpoint {self.endpoint}",
                 cure="Another container may be serving under this name: see `make status`.",
@@ -90,7 +95,7 @@ class Client:
         if 400 <= status < 500:
             return _refusal(detail, message, status)
         request = detail.get("request_id")
-        return DeploymentError(
+        return ContainerError(
             f"the container answered {status}: {message}"
             + (f" (request {request})" if request else ""),
             where=f"endpoint {self.endpoint}",

@@ -10,10 +10,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from infra.client import Client
+from infra.client import Client, ContainerError
 from shared.errors import DeploymentError, InputError
 
 TOLERANCE = 1e-5
+
+
+class WrongAnswerError(DeploymentError):
+    """What serves is not what was trained."""
 
 
 def verify(
@@ -22,26 +26,27 @@ def verify(
     """Send `records` and compare with `expected`; the number of rows that agreed.
 
     Raises:
-        DeploymentError: the endpoint refuses a row, or answers something else.
+        WrongAnswerError: the endpoint refuses a row, fails at it, or answers something else.
+        DeploymentError: it cannot be reached.
     """
     where = f"endpoint {client.endpoint}"
     try:
         answer = client.predict(records)
-    except InputError as error:
-        raise DeploymentError(
-            f"refuses one of the model's own golden rows: {error}",
+    except (InputError, ContainerError) as error:
+        raise WrongAnswerError(
+            f"does not take the model's own golden rows: {error}",
             where=where,
             cure="The serving code and the bundle do not fit together: deploy both again.",
         ) from error
     if len(answer.predictions) != len(expected):
-        raise DeploymentError(
+        raise WrongAnswerError(
             f"answered {len(answer.predictions)} predictions for {len(expected)} golden rows",
             where=where,
         )
     for row, (got, wanted) in enumerate(zip(answer.predictions, expected, strict=True)):
         difference = differs(got, wanted)
         if difference:
-            raise DeploymentError(
+            raise WrongAnswerError(
                 f"golden row {row} came back different: {difference}",
                 where=where,
                 cure="What serves is not what was trained: compare the library versions in the "

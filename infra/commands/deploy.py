@@ -93,15 +93,14 @@ class Deployment:
         from infra.apply import withdraw
         from infra.client import Client
         from infra.outputs import fetch_bundle
-        from infra.smoke import verify
-        from shared.errors import KitError
+        from infra.smoke import WrongAnswerError, verify
 
         assert self._executor is not None
+        bundle = fetch_bundle(cloud, plan.serving.model.data, build)
+        client = Client(plan.serving.endpoint.name, cloud.client("sagemaker-runtime"))
         try:
-            bundle = fetch_bundle(cloud, plan.serving.model.data, build)
-            client = Client(plan.serving.endpoint.name, cloud.client("sagemaker-runtime"))
             return bundle, verify(client, bundle.golden.records, bundle.golden.predictions)
-        except KitError as failure:
+        except WrongAnswerError as failure:
             withdraw(plan, self._executor, failure)
             raise
 

@@ -1,0 +1,256 @@
+"""The commands against a real local cloud, in the order in which a person uses them.
+
+Training is a program that hands out a ready bundle; everything else is what is deployed for real.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra import local
+from tests.support import projects
+from tests.support.quick_training import FAILING, TRAIN, Said, command, installed
+
+pytestmark = pytest.mark.slow
+
+TOML = projects.TOML.split("[sources")[0] + "[tuning]\ntrials = 0\n"
+ROOT = Path(__file__).parent.parent.parent
+
+
+class Place:
+    """A project, and a directory with a local cloud of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.project = projects.make(directory / "project", TOML).parent
+
+    def run(self, name: str, *words: str) -> Said:
+        return command(name, "--project", str(self.project), *words)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    directory = tmp_path_factory.mktemp("commands")
+    with installed(directory):
+        try:
+            yield Place(directory)
+        finally:
+            local.stop(directory / "cloud")
+
+
+@pytest.fixture(scope="module")
+def before(place: Place) -> dict[str, Said]:
+    """What commands say before anything is deployed; no local cloud is started by them."""
+    said = {name: place.run(name) for name in ("plan", "status", "logs", "invoke", "destroy")}
+    assert local.find(place.directory / "cloud") is None
+    return said
+
+
+@pytest.fixture(scope="module")
+def deployed(before: dict[str, Said], place: Place) -> Said:
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    return said
+
+
+def test_before_a_deployment_the_plan_is_to_create_everything(before: dict[str, Said]) -> None:
+    assert before["plan"].code == 0
+    assert "not running" in before["plan"].out
+    assert "does not exist" in before["plan"].out
+
+
+@pytest.mark.parametrize("name", ["status", "logs", "destroy"])
+def test_before_a_deployment_the_others_say_so(before: dict[str, Said], name: str) -> None:
+    assert before[name].code == 0
+    assert "not running" in before[name].out
+
+
+def test_before_a_deployment_there_is_nothing_to_invoke(before: dict[str, Said]) -> None:
+    assert before["invoke"].code == 1
+    assert "make deploy" in before["invoke"].err
+
+
+def test_deploy_shows_its_stages_and_ends_with_all_addresses(deployed: Said, place: Place) -> None:
+    for shown in ("[1/5]", "[2/5] upload", "[3/5] train", "trial 1/1", "[4/5]", "[5/5] verify"):
+        assert shown in deployed.out
+    closing = deployed.out.rsplit("is InService and verified", 1)[1]
+    for name in ("endpoint", "address", "checkpoints", "bundle", "report", "Try next:"):
+        assert name in closing
+    assert "http://127.0.0.1:" in closing
+    assert closing.count("make ") == 3
+    assert (place.directory / "build/small/report.html").read_text() == "<html>report</html>"
+
+
+def test_deploying_again_says_that_nothing_changed(deployed: Said, place: Place) -> None:
+    again = place.run("deploy")
+    assert "No changes: small is InService and verified" in again.out
+    assert again.out.count("no change") == 3
+
+
+def test_the_plan_is_then_empty_and_json_for_machines(deployed: Said, place: Place) -> None:
+    assert place.run("plan").out.rstrip().endswith("No changes.")
+    document = json.loads(place.run("plan", "--json").out)
+    assert document["steps"] == []
+    assert {item["kind"] for item in document["unchanged"]} >= {"endpoint", "model", "object"}
+
+
+def test_status_is_one_screen(deployed: Said, place: Place) -> None:
+    out = place.run("status").out
+    for shown in ("small is InService", "1 × ml.m5.large", "Completed", "model.tar.gz", "record"):
+        assert shown in out
+    assert len(out.splitlines()) <= 24
+
+
+def test_logs_are_of_training_and_endpoint_or_of_one(deployed: Said, place: Place) -> None:
+    both = place.run("logs").out
+    assert "[trial] 1/1" in both
+    assert '"event":"ready"' in both
+    assert "[trial]" not in place.run("logs", "--endpoint").out
+    assert "ready" not in place.run("logs", "--training").out
+    assert len(place.run("logs", "--training", "--lines", "1").out.splitlines()) == 2
+
+
+def test_invoke_takes_a_row_of_the_data_and_says_how_to_do_it_elsewhere(
+    deployed: Said, place: Place
+) -> None:
+    said = place.run("invoke")
+    assert said.code == 0, said.err
+    assert '"distance": 793' in said.out
+    assert '"label"' in said.out
+    assert "The data says late =" in said.out
+    assert "boto3.client(" in said.out
+    assert "curl --aws-sigv4" in said.out
+
+
+def test_the_boto3_lines_that_invoke_prints_work(deployed: Said, place: Place) -> None:
+    lines = place.run("invoke").out.split("The same with boto3:\n")[1].split("\n\nThe same")[0]
+    program = "\n".join(line.removeprefix("  ") for line in lines.splitlines())
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout)["predictions"]
+
+
+def test_invoke_takes_a_row_of_ones_own_or_a_file(deployed: Said, place: Place) -> None:
+    row = {"distance": 5, "carrier": None}
+    assert place.run("invoke", "--data", json.dumps(row)).code == 0
+    file = place.directory / "rows.json"
+    file.write_text(json.dumps([row, row]))
+    assert place.run("invoke", "--data", str(file)).out.count('"label"') == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ('{"distance": "far", "carrier": "A1"}', "column 'distance'"),
+        ('{"distance": 5}', "column 'carrier'"),
+        ('[{"distance": 5, "carrier": "A1"}, {"distance": 5, "carier": "A1"}]', "row 1"),
+        ('{"distance": 5', "--data: not JSON"),
+        ('{"distance": NaN, "carrier": "A1"}', "NaN"),
+        ("[]", "no rows"),
+        ("[3]", "list of objects"),
+        ("no-such-file.json", "no-such-file.json"),
+    ],
+)
+def test_a_bad_row_is_told_with_its_place_and_the_next_good_one_succeeds(
+    deployed: Said, place: Place, data: str, told: str
+) -> None:
+    said = place.run("invoke", "--data", data)
+    assert said.code == 1
+    assert said.err.startswith("error: ")
+    assert told in said.err
+    assert place.run("invoke").code == 0
+
+
+def test_new_endpoint_settings_update_it_without_training(deployed: Said, place: Place) -> None:
+    file = place.project / "project.toml"
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.large"\n')
+    assert "requests move to the new version" in place.run("plan").out
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    assert "trial" not in said.out
+    assert "1 × ml.c5.large" in place.run("status").out
+
+
+def test_a_version_that_answers_wrongly_is_taken_back(
+    deployed: Said, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = place.run("status").out
+    file = place.project / "project.toml"
+    good = file.read_text()
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.xlarge"\n')
+    monkeypatch.setattr("infra.smoke.differs", lambda got, wanted: "score is 0, not 1")
+    said = place.run("deploy")
+    file.write_text(good)
+    assert said.code == 1
+    assert "golden row 0 came back different" in said.err
+    assert "taken back (update_endpoint)" in said.err
+    config = next(line for line in status.splitlines() if "config" in line)
+    assert config in place.run("status").out
+
+
+def test_training_that_fails_is_told_with_its_reason_and_the_old_version_serves(
+    deployed: Said, place: Place
+) -> None:
+    program = place.directory / "train.py"
+    program.write_text(FAILING)
+    said = place.run("deploy")
+    program.unlink()
+    assert said.code == 1
+    assert "the data has only one class" in said.err
+    assert "reading 100 rows" in said.err
+    assert "Traceback" not in said.err
+    assert place.run("invoke").code == 0
+
+
+def test_ctrl_c_leaves_the_job_running_and_the_next_deploy_attaches_to_it(
+    deployed: Said, place: Place
+) -> None:
+    (place.directory / "gate").touch()
+    (place.directory / "train.py").write_text(TRAIN + "print('another program')\n")
+    words = [sys.executable, "-m", "tests.support.quick_training", str(place.directory)]
+    process = subprocess.Popen(
+        [*words, "deploy", "--project", str(place.project)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "trial 1/1" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "goes on by itself" in err
+    assert "make deploy" in err
+    assert "Traceback" not in err
+    assert "attach" in place.run("plan").out
+    (place.directory / "gate").unlink()
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    assert "attach training job" in said.out
+    assert "create training job" not in said.out
+
+
+def test_destroy_deletes_it_and_stops_the_cloud_in_which_nothing_else_lives(
+    deployed: Said, place: Place
+) -> None:
+    said = place.run("destroy")
+    assert said.code == 0, said.err
+    assert "endpoint small" in said.out
+    assert "it is stopped" in said.out
+    assert local.find(place.directory / "cloud") is None
