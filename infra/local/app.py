@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -22,7 +21,7 @@ from infra.local import neighbours, wire
 from infra.local.endpoints import FORWARDED, Endpoints
 from infra.local.models import Models
 from infra.local.record import HEALTH
-from infra.local.state import Cloud, Operation
+from infra.local.state import Cloud, Operation, log_exception
 from infra.local.tags import Tags
 from infra.local.training_jobs import TrainingJobs
 from infra.local.wire import RefusalError
@@ -89,7 +88,7 @@ class Application:
         except RefusalError as refusal:
             return _refuse(start_response, headers, refusal, control=bool(target))
         except Exception as error:
-            traceback.print_exc()
+            log_exception()
             failure = RefusalError("InternalFailure", f"The local cloud failed: {error}", 500)
             return _refuse(start_response, headers, failure, control=bool(target))
 
@@ -143,7 +142,7 @@ class Application:
                 "UnknownOperationException", f"The local cloud does not offer this: {error}"
             )
         except OSError as error:
-            traceback.print_exc()
+            log_exception()
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             what = f"the disk that holds {self._cloud.root} is full" if full else str(error)
             refusal = RefusalError(
@@ -152,7 +151,7 @@ class Application:
                 507 if full else 500,
             )
         except Exception as error:
-            traceback.print_exc()
+            log_exception()
             refusal = RefusalError(
                 "InternalFailure", f"The local cloud failed: {type(error).__name__}: {error}", 500
             )

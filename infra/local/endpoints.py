@@ -8,7 +8,6 @@ configuration and tells why, which is what a rollback looks like on AWS.
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import Any
 from infra.local.environment import REGION
 from infra.local.fleets import Fleet, FleetError, UnreachableError, Variant, log_group
 from infra.local.models import EndpointConfig, Models
-from infra.local.state import ACCOUNT, Answer, Cloud, Operation, arn, now, page
+from infra.local.state import ACCOUNT, Answer, Cloud, Operation, arn, log_exception, now, page
 from infra.local.tags import as_pairs
 from infra.local.wire import RefusalError, invalid, not_offered
 
@@ -297,7 +296,7 @@ def _start(fleet: Fleet) -> str | None:
     except FleetError as error:
         return str(error)
     except Exception as error:
-        traceback.print_exc()
+        log_exception()
         return f"Request to service failed. If failure persists after retry, see cloud.log: {error}"
     return None
 

@@ -29,11 +29,13 @@ def main() -> None:
         except OSError as error:
             os.write(2, f"cannot start {command[0]}: {error.strerror}\n".encode())
         os._exit(127)
-    os.write(report, f"started {child}\n".encode())
-    _thread.start_new_thread(obey, (control, child))
-    _, status = os.waitpid(child, 0)
-    os.write(report, f"ended {os.waitstatus_to_exitcode(status)}\n".encode())
-    os.killpg(0, signal.SIGKILL)
+    try:
+        os.write(report, f"started {child}\n".encode())
+        _thread.start_new_thread(obey, (control, child))
+        _, status = os.waitpid(child, 0)
+        os.write(report, f"ended {os.waitstatus_to_exitcode(status)}\n".encode())
+    finally:  # also when nobody is there any more to report to
+        os.killpg(0, signal.SIGKILL)
 
 
 def obey(control: int, child: int) -> None:

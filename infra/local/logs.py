@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import IO, Any
 
+from infra.local.state import log_exception
+
 INTERVAL = 0.25
 LONGEST_LINE = 64 * 1024
 BATCH = 1000
@@ -59,8 +61,8 @@ class LogStream:
                         logStreamName=self.name,
                         logEvents=events[start : start + BATCH],
                     )
-                except Exception as error:  # a log that somebody deleted must not end a job
-                    print(f"{self.group} {self.name} cannot be written: {error}", flush=True)
+                except Exception:  # a log that somebody deleted must not end a job
+                    log_exception()
 
 
 def pump(output: IO[bytes], *sinks: Callable[[str], None]) -> threading.Thread:

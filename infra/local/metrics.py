@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from infra.local.state import now
+from infra.local.state import log_exception, now
 from infra.local.wire import invalid
 
 NAMESPACE = "/aws/sagemaker/TrainingJobs"
@@ -73,8 +73,8 @@ class JobMetrics:
             batch = values[start : start + BATCH]
             try:
                 cloudwatch.put_metric_data(Namespace=NAMESPACE, MetricData=batch)
-            except Exception as error:  # a figure for a graph must not end a job
-                print(f"metrics of {self._job} cannot be written: {error}", flush=True)
+            except Exception:  # a figure for a graph must not end a job
+                log_exception()
 
 
 def compiled(definition: Mapping[str, str]) -> re.Pattern[str]:

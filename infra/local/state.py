@@ -7,7 +7,9 @@ ends takes its resources along.
 from __future__ import annotations
 
 import base64
+import contextlib
 import threading
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,6 +37,12 @@ def now() -> datetime:
 def arn(kind: str, name: str) -> str:
     """The ARN of a SageMaker resource; AWS writes the names in it in lower case."""
     return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name.lower()}"
+
+
+def log_exception() -> None:
+    """Write the exception being handled to cloud.log, unless the disk is full."""
+    with contextlib.suppress(OSError):
+        traceback.print_exc()
 
 
 @dataclass(frozen=True)

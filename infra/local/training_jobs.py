@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +23,7 @@ from infra.local.launch import OPT_ML, Launch, LaunchError, Layout, prepare, wri
 from infra.local.logs import LogStream, pump
 from infra.local.metrics import JobMetrics
 from infra.local.processes import Process
-from infra.local.state import Answer, Cloud, Operation, arn, now, page
+from infra.local.state import Answer, Cloud, Operation, arn, log_exception, now, page
 from infra.local.tags import as_pairs
 from infra.local.wire import RefusalError, invalid, not_offered
 
@@ -280,10 +279,10 @@ class Run:
         except JobError as error:
             self._end("Failed", "Failed", str(error))
         except OSError as error:
-            traceback.print_exc()
-            self._end("Failed", "Failed", f"ClientError: {error.strerror}: {error.filename}")
+            log_exception()
+            self._end("Failed", "Failed", f"ClientError: {error.strerror} ({self._place})")
         except Exception as error:
-            traceback.print_exc()
+            log_exception()
             self._end("Failed", "Failed", f"InternalServerError: {error}")
         finally:
             if self._checkpoints:
@@ -382,7 +381,7 @@ class Run:
             try:
                 self._checkpoints.finish()
             except Exception as error:
-                traceback.print_exc()
+                log_exception()
                 raise JobError(f"ClientError: Checkpoint upload failed: {error}") from None
 
     def _train(self, launch: Launch) -> tuple[int, Sequence[str]]:
@@ -466,7 +465,7 @@ class Run:
             target = folder / f"{name}.tar.gz"
             self._buckets.upload(archive, target)
         except Exception as error:
-            traceback.print_exc()
+            log_exception()
             raise JobError(
                 f"ClientError: Artifact upload failed:Insufficient permissions or no such bucket "
                 f"for {folder}: {error}"

@@ -15,6 +15,8 @@ from infra.local.processes import Ledger
 from infra.local.state import Cloud, Settings
 from tests.support.local_cloud import BUCKET, Bench
 
+pytestmark = pytest.mark.slow
+
 SIGNED = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sagemaker/aws4_request, Signature=x"
 
 

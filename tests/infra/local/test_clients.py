@@ -14,6 +14,8 @@ from botocore.exceptions import ClientError, WaiterError
 
 from tests.support.local_cloud import Bench, unpacked
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 SOON = {"Delay": 1, "MaxAttempts": 60}
 

@@ -21,6 +21,8 @@ from infra.local.processes import Ledger
 from shared.errors import LocalCloudError
 from tests.support.local_cloud import BUCKET, Bench, is_gone, until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(600)"]
 

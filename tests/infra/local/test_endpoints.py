@@ -11,6 +11,8 @@ from botocore.exceptions import ClientError
 
 from tests.support.local_cloud import BUCKET, ROLE, Bench, archive, is_gone, until
 
+pytestmark = pytest.mark.slow
+
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
     return str(error.value.response["Error"]["Code"])

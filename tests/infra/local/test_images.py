@@ -3,8 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from infra.local.environment import images
 from tests.support.local_cloud import Bench
+
+pytestmark = pytest.mark.slow
 
 COMMANDS = {"serve": ["python", "program.py"]}
 

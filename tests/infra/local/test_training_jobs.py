@@ -9,6 +9,8 @@ from botocore.exceptions import ClientError
 
 from tests.support.local_cloud import BUCKET, ROLE, Bench, archive, is_gone, unpacked, until
 
+pytestmark = pytest.mark.slow
+
 FOREVER = """
     import signal, time
     print("here we go", flush=True)
