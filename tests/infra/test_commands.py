@@ -5,6 +5,7 @@ Training is a program that hands out a ready bundle; everything else is what is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -211,14 +212,12 @@ def test_training_that_fails_is_told_with_its_reason_and_the_old_version_serves(
     assert place.run("invoke").code == 0
 
 
-def test_ctrl_c_leaves_the_job_running_and_the_next_deploy_attaches_to_it(
-    deployed: Said, place: Place
-) -> None:
-    (place.directory / "gate").touch()
-    (place.directory / "train.py").write_text(TRAIN + "print('another program')\n")
-    words = [sys.executable, "-m", "tests.support.quick_training", str(place.directory)]
+@contextlib.contextmanager
+def deploying(place: Place, until: str) -> Iterator[subprocess.Popen[str]]:
+    """A deployment in a process of its own, at the moment when it has printed `until`."""
+    words = ["tests.support.quick_training", str(place.directory), "deploy"]
     process = subprocess.Popen(
-        [*words, "deploy", "--project", str(place.project)],
+        [sys.executable, "-m", *words, "--project", str(place.project)],
         cwd=ROOT,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -227,23 +226,31 @@ def test_ctrl_c_leaves_the_job_running_and_the_next_deploy_attaches_to_it(
     )
     try:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "trial 1/1" in line:
-                break
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        assert any(until in line for line in process.stdout)
+        yield process
     finally:
         process.kill()
-    assert process.returncode == 130
+        process.communicate()
+
+
+def test_ctrl_c_leaves_the_job_running_and_the_next_deploy_attaches_to_it(
+    deployed: Said, place: Place
+) -> None:
+    gate = place.directory / "gate"
+    gate.touch()
+    (place.directory / "train.py").write_text(TRAIN + "print('another program')\n")
+    with deploying(place, until="trial 1/1") as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
     assert "goes on by itself" in err
     assert "make deploy" in err
     assert "Traceback" not in err
-    assert "attach" in place.run("plan").out
-    (place.directory / "gate").unlink()
-    said = place.run("deploy")
-    assert said.code == 0, said.err
-    assert "attach training job" in said.out
-    assert "create training job" not in said.out
+    with deploying(place, until="attach training job") as process:
+        gate.unlink()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "small is InService and verified" in out
 
 
 def test_destroy_deletes_it_and_stops_the_cloud_in_which_nothing_else_lives(

@@ -56,8 +56,8 @@ class Said:
 def code(directory: Path) -> dict[str, bytes]:
     """The archive's files: a bundle, made once in `directory`, and what hands it out.
 
-    While there is a file ``gate`` in `directory`, the job waits; a file ``train.py`` there takes the
-    place of the program.
+    While there is a file ``gate`` in `directory`, the job waits; a file ``train.py`` there takes
+    the place of the program.
     """
     bundle = directory / "bundle"
     if not bundle.exists():
