@@ -6,6 +6,7 @@ digest is that of its objects' names, sizes and ETags, so a changed object means
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,12 @@ def _neighbours(path: Path) -> str:
     parent = path if path.is_dir() else path.parent
     if not parent.is_dir():
         return f"There is no directory {parent} either."
+    place = "This directory" if parent == Path() else str(parent)
     names = sorted(child.name for child in parent.iterdir() if not child.name.startswith("."))
     if not names:
-        return f"{parent} is empty."
+        return f"{place} is empty."
+    close = difflib.get_close_matches(path.name, names, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}?"
     more = ", …" if len(names) > _SHOWN else ""
-    return f"{parent} holds: {', '.join(names[:_SHOWN])}{more}"
+    return f"{place} holds: {', '.join(names[:_SHOWN])}{more}"

@@ -107,7 +107,7 @@ def find(project: str | Path) -> Path:
     raise ProjectError(
         "there is no project file here",
         where=str(file),
-        cure=f"{nearest(str(path), known)} Or make one: make init DATA=table.csv LABEL=column",
+        cure=f"{nearest(str(path), known)}\nTo make one: make init DATA=table.csv LABEL=column",
     )
 
 

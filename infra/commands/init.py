@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from shared.inferring import Inference
-    from shared.schema import Column, Task
+    from shared.schema import Task
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SHOWN_CLASSES = 6
@@ -40,6 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from shared import files
     from shared.errors import ProjectError
 
+    for option, value in (("--data", args.data), ("--label", args.label)):
+        if not value:
+            raise ProjectError(
+                "is empty", where=option, cure="Type: make init DATA=table.csv LABEL=column"
+            )
     name = args.name or _name(args.data)
     if not re.fullmatch(NAME, name) or len(name) > 32:
         raise ProjectError(
@@ -104,7 +109,7 @@ def draft(
         *_time_split(table, inference),
         "",
         "[data.columns]   # kind: numeric, category, boolean or datetime",
-        *(_column(column, inference) for column in inference.columns),
+        *_columns(inference),
         "",
         "[training]",
         "hyperparameters = { epochs = 20 }",
@@ -126,10 +131,15 @@ def draft(
     return "\n".join(lines), inference
 
 
-def _column(column: Column, inference: Inference) -> str:
-    line = f"{_key(column.name)} = {{ kind = {_text(column.kind)} }}"
-    reason = inference.excluded.get(column.name)
-    return f"# {line}   # left out: {reason}" if reason else line
+def _columns(inference: Inference) -> list[str]:
+    used = [column for column in inference.columns if column.name not in inference.excluded]
+    width = max((len(_key(column.name)) for column in used), default=0)
+    lines = [f"{_key(column.name):<{width}} = {{ kind = {_text(column.kind)} }}" for column in used]
+    return lines + [
+        f"# {_key(column.name)} = {{ kind = {_text(column.kind)} }}   # left out: {reason}"
+        for column in inference.columns
+        if (reason := inference.excluded.get(column.name))
+    ]
 
 
 def _time_split(table: Any, inference: Inference) -> list[str]:
