@@ -1,13 +1,16 @@
 """Keras → ONNX, proven equal before anything leaves the job.
 
 Inputs `numeric` float32 [n, D] and `codes` int32 [n, K] (those that exist), output `output`
-float32 [n, 1 or classes], n free. Here: the conversion and the parity check. Not here: the bundle
-around it (shared/bundle.py).
+float32 [n, 1 or classes], n free. Here: the conversion, the parity check, model.keras and the
+weights. Not here: the bundle around them (shared/bundle.py).
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,12 @@ import tensorflow as tf
 from shared.errors import TrainingError
 from shared.transforms import Encoded
 from training.checkpoints import encode_arrays
-from training.network import Shape
+from training.network import Shape, value
 
 OPSET = 17
 TOLERANCE = 1e-5
 WEIGHTS = "weights.npz"
+NO_TIME = "1980-01-01@00:00:00"
 
 Run = Callable[[Encoded], npt.NDArray[np.float32]]
 
@@ -51,6 +55,8 @@ def to_onnx(model: keras.Model) -> bytes:
         raise TrainingError(
             f"the converted network has inputs {found} and outputs {ends}", where="ONNX export"
         )
+    for tensor in [*converted.graph.input, *converted.graph.output]:
+        tensor.type.tensor_type.shape.dim[0].dim_param = "rows"
     return converted.SerializeToString()  # type: ignore[no-any-return]
 
 
@@ -74,7 +80,7 @@ def run_keras(model: keras.Model) -> Run:
 
     def run(rows: Encoded) -> npt.NDArray[np.float32]:
         given = {"numeric": rows.numeric, "codes": rows.codes}
-        return np.array(model([given[t.name] for t in model.inputs], training=False))
+        return np.asarray(model([given[t.name] for t in model.inputs], training=False).numpy())
 
     return run
 
@@ -113,6 +119,24 @@ def edge_rows(shape: Shape) -> Encoded:
     return Encoded(matrix, codes.astype(np.int32).reshape(len(levels), len(shape.seen)))
 
 
+def save_keras(model: keras.Model, path: Path) -> None:
+    """Write model.keras, the same bytes for the same network: without time and addresses."""
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in sorted(archive.namelist())}
+    about = json.loads(entries["metadata.json"])
+    entries["metadata.json"] = json.dumps({**about, "date_saved": NO_TIME}).encode()
+    numbers: dict[str, int] = {}
+    entries["config.json"] = re.sub(
+        r'(?<="shared_object_id": )\d+',
+        lambda found: str(numbers.setdefault(found[0], len(numbers) + 1)),
+        entries["config.json"].decode(),
+    ).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
 def save_weights(model: keras.Model, path: Path) -> None:
     """Write the weights alone, in the order of network.build's variables, for going on training."""
-    path.write_bytes(encode_arrays({v.path: np.array(v) for v in model.variables}))
+    path.write_bytes(encode_arrays({v.path: value(v) for v in model.variables}))

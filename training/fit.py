@@ -182,10 +182,10 @@ class Trainer:
         self.history = [dict(record) for record in checkpoint.values["history"]]
 
     def _weights(self) -> list[Array]:
-        return [np.array(variable) for variable in self.model.variables]
+        return [network.value(variable) for variable in self.model.variables]
 
     def _moments(self) -> list[Array]:
-        return [np.array(variable) for variable in self._optimizer.variables]
+        return [network.value(variable) for variable in self._optimizer.variables]
 
     def _compile(self) -> None:
         """Define the epoch's graph and the measurement's; each is traced at its first use."""

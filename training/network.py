@@ -70,6 +70,7 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
     Inputs `numeric` float32 [n, D] and `codes` int32 [n, K], those that exist, in this order.
     Output float32 [n, outputs]: a probability, probabilities, or the scaled target.
     """
+    keras.utils.clear_session()  # names count from 1 again: equal networks give equal files
     hp = hyperparameters
     plan = resolve(hp, shape.n_inputs)
     seeds = _seeds(hp.seed)
@@ -91,6 +92,8 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
             x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         if hp.activation == "prelu":
             x = keras.layers.PReLU(name=f"activation_{number}")(x)
+        elif hp.activation == "gelu":
+            x = keras.ops.gelu(x, approximate=True)  # ONNX has no erfc, which the exact form needs
         else:
             x = keras.layers.Activation(hp.activation, name=f"activation_{number}")(x)
         if plan.dropout:
@@ -146,7 +149,12 @@ def optimizer(hyperparameters: Hyperparameters) -> keras.optimizers.Optimizer:
 def kernels(model: keras.Model) -> list[npt.NDArray[np.float32]]:
     """The weights that L1 and L2 act on."""
     layers = (keras.layers.Dense, keras.layers.Embedding)
-    return [np.array(layer.weights[0]) for layer in model.layers if isinstance(layer, layers)]
+    return [value(layer.weights[0]) for layer in model.layers if isinstance(layer, layers)]
+
+
+def value(variable: keras.Variable) -> npt.NDArray[Any]:
+    """A variable's value, copied: TensorFlow may go on writing to the array that it gives out."""
+    return np.array(variable.numpy())
 
 
 def _parts(
@@ -197,12 +205,12 @@ def _silence_unseen(
     hot: dict[int, int],
     embedded: dict[int, keras.layers.Embedding],
 ) -> None:
-    kernel = np.array(first.kernel)
+    kernel = value(first.kernel)
     for k, mask in enumerate(shape.seen):
         if k in hot:
             kernel[hot[k] : hot[k] + len(mask)][~mask] = 0.0
         else:
-            table = np.array(embedded[k].weights[0])
+            table = value(embedded[k].weights[0])
             table[~mask] = 0.0
             embedded[k].set_weights([table])
     first.kernel.assign(kernel)

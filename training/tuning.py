@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from shared import documents
 from shared.errors import CheckpointError, KitError, ProjectError, TrainingError
 from shared.hyperparameters import Choice, Hyperparameters, Range
@@ -164,7 +166,7 @@ def _propose(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    seed = (tuning.seed * 1_000_003 + number) % 2**32
+    seed = int(np.random.SeedSequence([tuning.seed, number]).generate_state(1)[0])
     if tuning.strategy == "random":
         sampler: Any = optuna.samplers.RandomSampler(seed=seed)
     else:

@@ -1,0 +1,14 @@
+"""One TensorFlow for the whole process: importing it takes ten seconds."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> ModuleType:
+    from training.train import tensorflow_ready
+
+    tensorflow_ready()
+    return sys.modules["tensorflow"]

@@ -1,0 +1,131 @@
+"""Scores are scikit-learn's, and the verdict follows from the curves."""
+
+import re
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+
+from shared.hyperparameters import Hyperparameters, metric_definitions, metric_line
+from shared.schema import Target
+from shared.transforms import TargetTransform
+from training import evaluation, report
+from training.evaluation import diagnose
+from training.tuning import Trial
+
+RANDOM = np.random.default_rng(0)
+
+
+def curves(train: list[float], val: list[float]) -> list[dict[str, float]]:
+    return [{"train_loss": t, "val_loss": v} for t, v in zip(train, val, strict=True)]
+
+
+OVERFIT = curves([0.6, 0.5, 0.4, 0.3], [0.62, 0.55, 0.6, 0.7])
+SETTINGS = Hyperparameters(epochs=10, l2=1e-4, dropout=0.2, units=64)
+
+
+def test_binary_scores_are_scikit_learns() -> None:
+    truth, scores = RANDOM.integers(0, 2, 200), RANDOM.random((200, 1)).astype(np.float32)
+    found = evaluation.metrics(
+        Target("late", "binary", (False, True)), TargetTransform("binary"), truth, scores
+    )
+    assert found["auc"] == sk.roc_auc_score(truth, scores[:, 0])
+    assert found["accuracy"] == np.mean((scores[:, 0] >= 0.5) == truth)
+    assert found["log_loss"] == pytest.approx(sk.log_loss(truth, scores[:, 0].astype(float)))
+
+
+def test_auc_is_left_out_where_there_is_one_class_only() -> None:
+    target, transform = Target("late", "binary", (False, True)), TargetTransform("binary")
+    found = evaluation.metrics(
+        target, transform, np.zeros(5, int), np.full((5, 1), 0.2, np.float32)
+    )
+    assert found.keys() == {"accuracy", "log_loss"}
+
+
+def test_multiclass_scores_count_every_class() -> None:
+    truth = np.array([0, 2, 1])
+    outputs = np.array([[0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.5, 0.3, 0.2]], np.float32)
+    target = Target("grade", "multiclass", ("a", "b", "c"))
+    found = evaluation.metrics(target, TargetTransform("multiclass"), truth, outputs)
+    assert found["accuracy"] == pytest.approx(2 / 3)
+    assert found["log_loss"] == pytest.approx(-np.mean(np.log([0.8, 0.6, 0.3])), rel=1e-6)
+
+
+def test_regression_scores_are_in_the_targets_own_unit() -> None:
+    transform = TargetTransform("regression", None, centre=100.0, spread=10.0)
+    truth = np.array([100.0, 120.0])
+    found = evaluation.metrics(
+        Target("price", "regression"), transform, truth, np.array([[0.0], [1.0]], np.float32)
+    )
+    assert found["rmse"] == pytest.approx(np.sqrt(50))
+    assert found["mae"] == pytest.approx(5)
+
+
+def test_rising_validation_loss_is_over_fitting_from_the_epoch_after_the_best() -> None:
+    found = diagnose(OVERFIT, SETTINGS, 10)
+    assert found.verdict == "over-fitting"
+    assert (found.best_epoch, found.from_epoch) == (2, 3)
+    assert found.gap == pytest.approx(0.05)
+    assert "over-fits from epoch 3 on" in found.text
+    assert "l2 (now 0.0001; try 0.001)" in found.text
+    assert "dropout (now 0.2; try 0.4)" in found.text
+    assert "units (now 64; try 32)" in found.text
+
+
+def test_a_widening_gap_is_the_beginning_of_over_fitting() -> None:
+    found = diagnose(curves([0.6, 0.4, 0.2, 0.1], [0.62, 0.6, 0.59, 0.58]), SETTINGS, 10)
+    assert found.verdict == "over-fitting"
+    assert found.from_epoch == 2
+    assert "begins to over-fit at epoch 2" in found.text
+
+
+def test_a_constant_distance_is_no_over_fitting() -> None:
+    found = diagnose(curves([0.6, 0.5, 0.45, 0.45], [0.5, 0.4, 0.36, 0.361]), SETTINGS, 10)
+    assert found.verdict == "sound"
+    assert found.best_epoch == 3
+
+
+def test_a_loss_that_still_falls_at_the_end_asks_for_more_epochs() -> None:
+    history = curves([0.6, 0.5, 0.45], [0.6, 0.5, 0.45])
+    found = diagnose(history, Hyperparameters(epochs=3), 10)
+    assert found.verdict == "under-fitting"
+    assert "Raise epochs (now 3)" in found.text
+
+
+def test_small_weights_are_counted() -> None:
+    kernels = [np.array([[0.0, 0.5], [0.0005, -0.2]]), np.array([[-1e-5]])]
+    assert evaluation.zeroed(kernels) == (3, 5)
+
+
+def test_the_metric_line_is_read_by_the_definitions_given_to_sagemaker() -> None:
+    line = metric_line(3, {"train_loss": 0.412345, "val_loss": 1.5e-05, "val_auc": 0.701})
+    found = {}
+    for definition in metric_definitions():
+        match = re.search(definition["Regex"], line)
+        if match:
+            found[definition["Name"]] = float(match[1])
+    assert found == {"train_loss": 0.412345, "val_loss": 1.5e-05, "val_auc": 0.701}
+
+
+def test_the_report_is_one_page_that_needs_nothing_else() -> None:
+    trials = [
+        Trial(0, {"dropout": 0.2}, "finished", (0.5, 0.4)),
+        Trial(1, {"dropout": 0.4}, "failed", (), "the loss is <not> finite"),
+    ]
+    page = report.html(
+        report.Content(
+            title="fruit & more",
+            facts={"rows": "10 training"},
+            scores={"test": {"auc": 0.71234}},
+            history=OVERFIT,
+            diagnosis=diagnose(OVERFIT, SETTINGS, 10),
+            trials=trials,
+            hyperparameters={"dropout": 0.2},
+        )
+    )
+    assert "<title>fruit &amp; more" in page
+    assert page.count("<polyline") == 2
+    assert "0.71234" in page
+    assert "over-fits from epoch 3 on" in page
+    assert "the loss is &lt;not&gt; finite" in page
+    assert not re.search(r"<script|https?://(?!www\.w3\.org)|src=|@import|url\(", page)

@@ -1,0 +1,173 @@
+"""Training learns, stops early, and resumes with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from shared.errors import CheckpointError, TrainingError
+from shared.hyperparameters import Hyperparameters
+from shared.schema import Task
+from training.checkpoints import Checkpoint, Checkpoints
+
+if TYPE_CHECKING:
+    from training.fit import Rows, Trainer
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow")]
+SLOTS = (8, 50)
+SETTINGS: Mapping[str, Any] = {
+    "units": 16, "dropout": 0.3, "l1": 1e-6, "l2": 1e-5, "batch_size": 48, "batch_norm": True,
+}  # fmt: skip
+
+
+def rows(count: int, seed: int, task: Task = "binary") -> Rows:
+    from training.fit import Rows
+
+    random = np.random.default_rng(seed)
+    numeric = random.normal(size=(count, 4)).astype(np.float32)
+    codes = np.stack([random.integers(2, n, count) for n in SLOTS], axis=1).astype(np.int32)
+    worth = numeric[:, 0] - numeric[:, 1] * (codes[:, 0] > 4) + 0.02 * codes[:, 1]
+    if task == "regression":
+        return Rows(numeric, codes, worth.astype(np.float32))
+    if task == "multiclass":
+        return Rows(numeric, codes, np.digitize(worth, [-0.5, 1.0]).astype(np.int32))
+    return Rows(numeric, codes, (worth > 0.5).astype(np.float32))
+
+
+def trainer(task: Task = "binary", **settings: Any) -> Trainer:
+    from training import fit, network
+
+    train, validation = rows(1000, 1, task), rows(300, 2, task)
+    shape = network.Shape(
+        4, network.seen_slots(train.codes, SLOTS), 3 if task == "multiclass" else 1, task
+    )
+    chosen = Hyperparameters(**{**SETTINGS, **settings})
+    return fit.Trainer(
+        network.build(chosen, shape),
+        chosen,
+        shape,
+        train=train,
+        validation=validation,
+        score=lambda _: {},
+    )
+
+
+def bits(state: Checkpoint) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in state.arrays.items()}
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_loss_falls_for_every_task(task: Task) -> None:
+    learner = trainer(task, learning_rate=0.01)
+    for _ in range(6):
+        learner.run_epoch()
+    assert learner.history[-1]["train_loss"] < 0.8 * learner.history[0]["train_loss"]
+
+
+def test_our_epoch_is_keras_fits_epoch() -> None:
+    """Without dropout, from equal weights and in one batch, one step gives what Keras's gives."""
+    import keras
+
+    ours = trainer(batch_size=1000, dropout=0.0, batch_norm=False)
+    theirs = keras.models.clone_model(ours.model)
+    theirs.set_weights(ours.model.get_weights())
+    theirs.compile(optimizer=keras.optimizers.Adam(0.001), loss="binary_crossentropy")
+    train = rows(1000, 1)
+    theirs.fit(
+        [train.numeric, train.codes],
+        train.target,
+        batch_size=1000,
+        epochs=1,
+        shuffle=False,
+        verbose=0,
+    )
+    ours.run_epoch()
+    for a, b in zip(ours.model.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_slots_never_seen_still_add_nothing_after_training() -> None:
+    learner = trainer(batch_norm=False)
+    for _ in range(3):
+        learner.run_epoch()
+    assert not learner.model.get_layer("embedding_1").weights[0].numpy()[:2].any()
+    assert not learner.model.get_layer("hidden_1").kernel.numpy()[4:6].any()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd"])
+def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_bits(
+    optimizer: str, tmp_path: Path
+) -> None:
+    whole = trainer(optimizer=optimizer)
+    for _ in range(4):
+        whole.run_epoch()
+    first = trainer(optimizer=optimizer)
+    for _ in range(2):
+        first.run_epoch()
+    kept = Checkpoints(str(tmp_path), "job", print)
+    kept.save(first.state(), first.best_epoch)
+    found = kept.latest()
+    assert found is not None
+    resumed = trainer(optimizer=optimizer)
+    resumed.restore(found)
+    for _ in range(2):
+        resumed.run_epoch()
+    assert bits(resumed.state()) == bits(whole.state())
+    assert resumed.history == whole.history
+    assert resumed.best_epoch == whole.best_epoch
+
+
+def test_a_run_resumed_without_the_dropout_generators_would_differ() -> None:
+    """So the test above proves something: .keras files leave them out, and the bits change."""
+    whole = trainer()
+    for _ in range(2):
+        whole.run_epoch()
+    first = trainer()
+    first.run_epoch()
+    state = first.state()
+    resumed = trainer()
+    fresh = resumed.state().arrays
+    generators = [
+        f"model/{i}" for i, v in enumerate(first.model.variables) if "seed_generator" in v.path
+    ]
+    assert generators
+    arrays = {n: fresh[n] if n in generators else array for n, array in state.arrays.items()}
+    resumed.restore(Checkpoint(state.epoch, arrays, state.values))
+    resumed.run_epoch()
+    assert bits(resumed.state()) != bits(whole.state())
+
+
+def test_training_stops_early_and_keeps_the_best_weights() -> None:
+    from training import fit
+
+    learner = trainer(learning_rate=0.05, dropout=0.0, l1=0.0, l2=0.0, units=64)
+    fit.fit(learner, 60, 3, lambda _: True)
+    assert learner.epochs < 60
+    assert learner.epochs == learner.best_epoch + 3
+    loss, _ = learner.measure(rows(300, 2))
+    assert loss == learner.history[learner.best_epoch - 1]["val_loss"] == learner.best_loss
+
+
+def test_the_caller_may_end_training() -> None:
+    from training import fit
+
+    learner = trainer()
+    fit.fit(learner, 10, 10, lambda t: t.epochs < 2)
+    assert learner.epochs == 2
+
+
+def test_a_loss_that_is_not_finite_is_a_clear_error() -> None:
+    from training import fit
+
+    learner = trainer("regression", optimizer="sgd", learning_rate=10.0, batch_norm=False)
+    with pytest.raises(TrainingError, match=r"not finite after epoch .*Lower learning_rate"):
+        fit.fit(learner, 20, 20, lambda _: True)
+
+
+def test_another_networks_checkpoint_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="another network's"):
+        trainer().restore(trainer(units=8).state())

@@ -1,0 +1,174 @@
+"""The network is what the hyperparameters say, and what was never seen adds nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from shared.errors import TrainingError
+from shared.hyperparameters import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, Hyperparameters
+from shared.schema import Task
+from shared.transforms import Encoded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from training.network import Shape
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow")]
+RANDOM = np.random.default_rng(0)
+SLOTS = (6, 60)
+
+
+def shape(task: Task = "binary", numeric: int = 3, slots: tuple[int, ...] = SLOTS) -> Shape:
+    from training.network import Shape
+
+    masks = tuple(np.arange(n) > 1 for n in slots)
+    return Shape(numeric, masks, 4 if task == "multiclass" else 1, task)
+
+
+def rows(wanted: Shape, count: int = 50) -> Encoded:
+    codes = [RANDOM.integers(2, len(mask), count) for mask in wanted.seen]
+    return Encoded(
+        RANDOM.normal(size=(count, wanted.numeric)).astype(np.float32),
+        np.array(codes, dtype=np.int32).T.reshape(count, len(codes)),
+    )
+
+
+def built(wanted: Shape | None = None, **settings: Any) -> Any:
+    from training import network
+
+    return network.build(Hyperparameters(**{"units": 16, **settings}), wanted or shape())
+
+
+def answers(model: Any, given: Encoded) -> Any:
+    from training import export
+
+    return export.run_keras(model)(given)
+
+
+def test_widths_follow_the_rules_of_thumb() -> None:
+    model = built(shape(numeric=34), units="auto")
+    assert model.get_layer("hidden_1").units == 256
+    assert model.get_layer("hidden_2").units == 256
+
+
+def test_few_levels_are_one_hot_and_many_are_embedded() -> None:
+    names = [layer.name for layer in built().layers]
+    assert "embedding_1" in names
+    assert "embedding_0" not in names
+    assert built().get_layer("embedding_1").output_dim == 16
+
+
+def test_l1_l2_dropout_norm_and_prelu_are_built_in() -> None:
+    model = built(l1=1e-4, l2=1e-3, dropout=0.3, activation="prelu", batch_norm=True)
+    penalty = model.get_layer("hidden_1").kernel_regularizer
+    assert (float(penalty.l1), float(penalty.l2)) == pytest.approx((1e-4, 1e-3))
+    assert model.get_layer("dropout_1").rate == 0.3
+    assert type(model.get_layer("activation_1")).__name__ == "PReLU"
+    assert type(model.get_layer("norm_2")).__name__ == "BatchNormalization"
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_every_initializer_is_known_to_keras(name: str) -> None:
+    kernel = built(kernel_initializer=name).get_layer("hidden_2").kernel.numpy()
+    assert np.any(kernel) == (name != "zeros")
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_is_known_to_keras(name: str) -> None:
+    from training import network
+
+    optimizer = network.optimizer(Hyperparameters(optimizer=name, learning_rate=0.25))
+    assert float(optimizer.learning_rate.numpy()) == 0.25
+
+
+def test_weights_follow_from_the_seed_alone() -> None:
+    first, second, other = (built(seed=seed) for seed in (3, 3, 4))
+    for a, b in zip(first.variables, second.variables, strict=True):
+        assert np.array_equal(a.numpy(), b.numpy())
+    kernels = [model.get_layer("hidden_1").kernel.numpy() for model in (first, other)]
+    assert not np.array_equal(*kernels)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_outputs_are_what_the_task_answers(task: Task) -> None:
+    wanted = shape(task)
+    found = answers(built(wanted), rows(wanted))
+    assert found.shape == (50, wanted.outputs)
+    if task == "binary":
+        assert np.all((found > 0) & (found < 1))
+    if task == "multiclass":
+        assert np.allclose(found.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(("numeric", "slots"), [(3, ()), (0, (6,)), (0, (6, 60)), (1, (60,))])
+def test_numbers_alone_and_categories_alone_will_do(numeric: int, slots: tuple[int, ...]) -> None:
+    from training import export
+
+    wanted = shape(numeric=numeric, slots=slots)
+    model = built(wanted)
+    network = export.run_onnx(export.to_onnx(model))
+    export.check_parity(export.run_keras(model), network, rows(wanted), "the rows")
+
+
+def test_slots_that_training_never_uses_add_nothing() -> None:
+    model, given = built(), rows(shape())
+    unseen = Encoded(given.numeric, np.zeros_like(given.codes))
+    unknown = Encoded(given.numeric, np.ones_like(given.codes))
+    assert np.array_equal(answers(model, unseen), answers(model, unknown))
+    assert not np.array_equal(answers(model, unseen), answers(model, given))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_onnx_answers_as_keras_does(task: Task, activation: str) -> None:
+    from training import export
+
+    wanted = shape(task)
+    model = built(wanted, activation=activation, batch_norm=activation == "prelu", dropout=0.2)
+    network = export.run_onnx(export.to_onnx(model))
+    for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
+        assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
+
+
+def test_another_network_fails_the_parity_check_and_names_the_row() -> None:
+    from training import export
+
+    one, other = built(seed=1), export.run_onnx(export.to_onnx(built(seed=2)))
+    with pytest.raises(TrainingError, match=r"ONNX export, row [0-9]+ of the rows"):
+        export.check_parity(export.run_keras(one), other, rows(shape()), "the rows")
+
+
+def test_answers_that_are_no_numbers_fail_the_parity_check() -> None:
+    from training import export
+
+    model = built()
+    given = rows(shape())
+
+    def broken(part: Encoded) -> Any:
+        return np.full((len(part.numeric), 1), np.nan, dtype=np.float32)
+
+    with pytest.raises(TrainingError, match="ONNX export"):
+        export.check_parity(export.run_keras(model), broken, given, "the rows")
+
+
+def test_model_keras_opens_without_our_code(tmp_path: Path) -> None:
+    import keras
+
+    from training import export
+
+    model, given = built(dropout=0.2, activation="prelu"), rows(shape())
+    export.save_keras(model, tmp_path / "model.keras")
+    opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert np.array_equal(answers(model, given), answers(opened, given))
+
+
+def test_equal_networks_give_equal_files_whatever_was_built_before(tmp_path: Path) -> None:
+    from training import export
+
+    for name in ("first", "second"):
+        export.save_keras(built(dropout=0.2, l2=1e-4), tmp_path / f"{name}.keras")
+    assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()

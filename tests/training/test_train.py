@@ -1,0 +1,252 @@
+"""The whole job: what it prints, what it leaves, and how it fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shared import bundle
+from shared.hyperparameters import metric_definitions
+from shared.schema import Task
+from tests.support import jobs
+from training import train
+
+slow = pytest.mark.slow
+
+
+def run(base: Path) -> int:
+    """The exit code of a job in this process."""
+    try:
+        train.main(["--base", str(base)])
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def failure(base: Path) -> str:
+    return (base / "output/failure").read_text()
+
+
+def weights(base: Path) -> list[bytes]:
+    with np.load(base / "model/weights.npz", allow_pickle=False) as arrays:
+        return [arrays[name].tobytes() for name in arrays.files]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, tensorflow: Any) -> tuple[Path, list[str]]:
+    """A searched and trained job, and the lines that it printed."""
+    import contextlib
+    import io
+
+    base = jobs.tree(tmp_path_factory.mktemp("job"), project=jobs.problem(tuning=jobs.SEARCH))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert run(base) == 0
+    return base, printed.getvalue().splitlines()
+
+
+@slow
+def test_the_stages_are_announced_in_the_order_of_the_chapter(done: tuple[Path, list[str]]) -> None:
+    stages = [line.split()[1] for line in done[1] if line.startswith("[stage]")]
+    assert stages == [
+        "read", "split", "transforms", "tune", "fit", "evaluate", "export", "bundle",
+    ]  # fmt: skip
+
+
+@slow
+def test_each_trial_and_each_epoch_has_its_line(done: tuple[Path, list[str]]) -> None:
+    trials = [line for line in done[1] if line.startswith("[trial]")]
+    shape = r"\[trial\] [12]/2 val_loss=[0-9.]+ best=[0-9.]+ \{dropout=\S+, learning_rate=\S+\}.*"
+    assert len(trials) == 2
+    assert all(re.fullmatch(shape, line) for line in trials)
+    epochs = [line for line in done[1] if line.startswith("[metric]")]
+    assert [line.split()[1] for line in epochs[:3]] == ["epoch=1", "epoch=2", "epoch=3"]
+
+
+@slow
+def test_sagemakers_metric_definitions_read_every_metric_line(done: tuple[Path, list[str]]) -> None:
+    text = "\n".join(done[1])
+    found = {d["Name"]: re.findall(d["Regex"], text) for d in metric_definitions()}
+    for name in ("train_loss", "val_loss", "val_auc", "test_auc", "test_accuracy"):
+        assert found[name], name
+        assert all(0 <= float(value) < 10 for value in found[name])
+
+
+@slow
+def test_the_result_is_the_last_line(done: tuple[Path, list[str]]) -> None:
+    kind, _, text = done[1][-1].partition(" ")
+    result = json.loads(text)
+    assert kind == "[result]"
+    assert result["test"]["auc"] > 0.9
+    assert result["trials"] == 2
+    assert result["bundle"] == bundle.load(done[0] / "model").manifest.digest
+
+
+@slow
+def test_the_bundle_answers_as_training_computed(done: tuple[Path, list[str]]) -> None:
+    from training import export
+
+    found = bundle.load(done[0] / "model")
+    found.verify(export.run_onnx((done[0] / "model/model.onnx").read_bytes()))
+    assert found.manifest.metrics.keys() == {"validation", "test"}
+    assert found.manifest.libraries["keras"]
+    assert found.schema.target.classes == (False, True)
+    assert {table.source.name for table in found.sources} == {"shop"}
+
+
+@slow
+def test_the_report_and_its_figures_are_left_for_output(done: tuple[Path, list[str]]) -> None:
+    folder = done[0] / "output/data"
+    figures = json.loads((folder / "metrics.json").read_text())
+    assert figures["scores"]["test"]["auc"] > 0.9
+    assert len(json.loads((folder / "trials.json").read_text())) == 2
+    assert "<svg" in (folder / "report.html").read_text()
+    assert not (done[0] / "output/failure").exists()
+
+
+@slow
+def test_a_finished_job_started_again_repeats_nothing_and_ends_the_same(
+    done: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = weights(done[0])
+    assert run(done[0]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("going on after epoch 3" in line for line in lines)
+    assert sum(line.startswith("[metric]") for line in lines) == 1
+    assert weights(done[0]) == before
+    assert lines[-1].partition('"validation"')[2] == done[1][-1].partition('"validation"')[2]
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize(("task", "metric"), [("multiclass", "accuracy"), ("regression", "r2")])
+def test_the_other_tasks_train_too(task: Task, metric: str, tmp_path: Path) -> None:
+    settings = {**jobs.QUICK, "epochs": 12, "learning_rate": 0.01}
+    base = jobs.tree(tmp_path, project=jobs.problem(task), hyperparameters=settings)
+    assert run(base) == 0
+    assert bundle.load(base / "model").manifest.metrics["test"][metric] > 0.7
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_a_trial_that_diverges_does_not_end_the_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from shared.hyperparameters import Choice
+
+    search = dataclasses.replace(
+        jobs.SEARCH,
+        trials=3,
+        space={"learning_rate": Choice((0.001, 10.0)), "optimizer": Choice(("sgd",))},
+    )
+    settings = {**jobs.QUICK, "optimizer": "sgd", "learning_rate": 10.0, "layers": 3, "units": 256}
+    project = jobs.problem("regression", tuning=search)
+    base = jobs.tree(tmp_path, project=project, hyperparameters=settings)
+    assert run(base) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("[trial] 1/3") and line.endswith("failed") for line in lines)
+    assert json.loads(lines[-1].removeprefix("[result] "))["failed_trials"] >= 1
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_doubly_encoded_hyperparameters_are_understood(tmp_path: Path) -> None:
+    strings = {name: json.dumps(value) for name, value in {**jobs.QUICK, "epochs": 1}.items()}
+    base = jobs.tree(tmp_path, hyperparameters={**strings, "activation": json.dumps("prelu")})
+    assert run(base) == 0
+    found = bundle.load(base / "model").manifest.hyperparameters
+    assert found["activation"] == "prelu"
+    assert found["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("hyperparameters", "message"),
+    [
+        ({"learning_rat": 0.1}, "'learning_rat': there is no such hyperparameter. Did you mean"),
+        ({"dropout": 2}, "'dropout': 2 is not between 0 and 0.95"),
+        ({"optimizer": "adamm"}, "Did you mean 'adam'?"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_named_in_the_failure_file(
+    tmp_path: Path, hyperparameters: Mapping[str, object], message: str
+) -> None:
+    base = jobs.tree(tmp_path, hyperparameters=hyperparameters)
+    assert run(base) == 1
+    assert message in failure(base)
+    assert not (base / "model").exists()
+
+
+def test_bad_data_is_named_in_the_failure_file(tmp_path: Path) -> None:
+    base = jobs.tree(tmp_path, jobs.table().drop_columns(["fruit"]))
+    assert run(base) == 1
+    assert "'fruit' is not a column" in failure(base)
+
+
+def test_an_all_missing_column_is_named_in_the_failure_file(tmp_path: Path) -> None:
+    table = jobs.table()
+    base = jobs.tree(tmp_path, table.set_column(0, "weight", pa.nulls(600, pa.float64())))
+    assert run(base) == 1
+    assert "'weight'" in failure(base)
+
+
+def test_a_missing_project_is_named_in_the_failure_file(tmp_path: Path) -> None:
+    base = jobs.tree(tmp_path)
+    (base / "input/data/project/project.json").unlink()
+    assert run(base) == 1
+    assert "no project.json" in failure(base)
+
+
+def test_a_bug_is_called_a_bug_and_its_traceback_goes_to_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(train.data, "read", broken)
+    base = jobs.tree(tmp_path)
+    assert run(base) == 1
+    assert failure(base).startswith("This is a bug in the training code")
+    assert "ZeroDivisionError: division by zero" in failure(base)
+    assert "Traceback" not in failure(base)
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_job_told_to_stop_says_that_it_can_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import signal
+
+    def stopped(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(train.data, "read", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        base = jobs.tree(tmp_path)
+        assert run(base) == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert "goes on after the last epoch" in failure(base)
+
+
+def test_a_failure_fits_what_sagemaker_shows(tmp_path: Path) -> None:
+    base = jobs.tree(tmp_path, hyperparameters={"optimizer": "é" * 5000})
+    assert run(base) == 1
+    assert len((base / "output/failure").read_bytes()) <= 1024
+    assert failure(base).startswith("hyperparameter 'optimizer'")
+
+
+def test_the_pinned_requirements_are_the_locked_versions() -> None:
+    lock = (jobs.ROOT / "requirements/deploy.txt").read_text()
+    for line in (jobs.ROOT / "training/requirements.txt").read_text().splitlines():
+        if not line.startswith("#"):
+            assert re.search(rf"^{re.escape(line)}\b", lock, re.MULTILINE), line
