@@ -105,7 +105,7 @@ def test_a_link_or_a_pipe_in_a_bundle_is_refused(
         bundle.load(copy)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_is_refused(written: Bundle, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["manifest.json", *written.manifest.files]))
@@ -335,7 +335,7 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path / "a", tmp_path, "not a sound|the file is missing")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_flipped_bit_in_an_archive_is_refused_or_harmless(
     written: Bundle, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -37,7 +37,7 @@ def part(columns: Columns, picked: Any) -> Columns:
     return {name: array[picked] for name, array in columns.items()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100)
 @given(tables())
 def test_one_row_is_encoded_as_in_its_batch_bit_for_bit(table: Any) -> None:
     features, columns = table
@@ -48,7 +48,7 @@ def test_one_row_is_encoded_as_in_its_batch_bit_for_bit(table: Any) -> None:
         assert bits(fitted.encode(part(columns, one))) == rows(batch, one)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(), st.integers(1, 7))
 def test_where_a_chunk_ends_makes_no_difference(table: Any, chunk: int) -> None:
     features, columns = table
@@ -58,7 +58,7 @@ def test_where_a_chunk_ends_makes_no_difference(table: Any, chunk: int) -> None:
         assert bits(fitted.encode(columns)) == whole
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables(), st.sampled_from([slice(None, None, -1), slice(None, None, 2), slice(1, None, 3)]))
 def test_strided_and_reversed_arrays_are_encoded_alike(table: Any, picked: slice) -> None:
     features, columns = table
@@ -66,7 +66,7 @@ def test_strided_and_reversed_arrays_are_encoded_alike(table: Any, picked: slice
     assert bits(fitted.encode(part(columns, picked))) == rows(fitted.encode(columns), picked)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables_twice())
 def test_encodings_of_rows_never_seen_are_finite_and_in_range(table: Any) -> None:
     features, columns, unseen = table
@@ -78,7 +78,7 @@ def test_encodings_of_rows_never_seen_are_finite_and_in_range(table: Any) -> Non
         assert codes.max() < cardinality
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tables())
 def test_transforms_read_back_from_json_are_the_same(table: Any) -> None:
     features, columns = table

@@ -239,7 +239,7 @@ def lists(columns: Any) -> dict[str, list[Any]]:
     return {name: array.astype(object).tolist() for name, array in columns.items()}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(rows, min_size=1, max_size=8))
 def test_a_row_alone_is_read_as_in_its_batch(records: list[dict[str, Any]]) -> None:
     batch = lists(SCHEMA.from_records(records))
@@ -248,7 +248,7 @@ def test_a_row_alone_is_read_as_in_its_batch(records: list[dict[str, Any]]) -> N
         assert repr(alone) == repr({name: [cells[number]] for name, cells in batch.items()})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

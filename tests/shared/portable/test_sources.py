@@ -80,7 +80,7 @@ def by_hand(table: list[Any], asked: Any, tolerance: float | None) -> float:
     return best[1] if best else math.nan
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(table_rows, asked_rows, st.sampled_from([None, 0.0, 3.0, 10.0]))
 def test_the_join_equals_one_spelled_out_row_by_row(
     table: list[Any], asked: list[Any], tolerance: float | None
@@ -92,7 +92,7 @@ def test_the_join_equals_one_spelled_out_row_by_row(
     assert np.array_equal(alone, expected, equal_nan=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(table_rows, asked_rows)
 def test_rows_of_the_future_change_nothing(table: list[Any], asked: list[Any]) -> None:
     latest = max((row[2] for row in asked if row[2] is not None), default=0)
