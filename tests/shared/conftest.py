@@ -1,4 +1,4 @@
-"""How the property tests run: no clocks, and the same examples every time, so that a failure stays."""
+"""How the property tests run: without a clock, and with the same examples every time."""
 
 from hypothesis import HealthCheck, settings
 
