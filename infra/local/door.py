@@ -48,7 +48,7 @@ class LocalCloud:
     url: str
     pid: int
     region: str = environment.REGION
-    account: str = "123456789012"
+    account: str = environment.ACCOUNT
 
     def environment(self) -> dict[str, str]:
         """Variables that point any AWS SDK, and the AWS CLI, at this cloud and nowhere else."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.local.environment import REGION
+from infra.local.environment import ACCOUNT, REGION
 from infra.local.fleets import Fleet, FleetError, UnreachableError, Variant, log_group
 from infra.local.models import EndpointConfig, Models
-from infra.local.state import ACCOUNT, Answer, Cloud, Operation, arn, log_exception, now, page
+from infra.local.state import Answer, Cloud, Operation, arn, log_exception, now, page
 from infra.local.tags import as_pairs
 from infra.local.wire import RefusalError, invalid, not_offered
 

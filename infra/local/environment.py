@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+ACCOUNT = "123456789012"
 REGION = "us-east-1"
 ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105

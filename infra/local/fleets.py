@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from email.message import Message
 from typing import Any
 
 from infra.local import archives, images
@@ -30,6 +31,7 @@ INVOCATION_TIMEOUT = 60.0
 PING_TIMEOUT = 2.0
 PING_INTERVAL = 0.1
 STOP_GRACE = 30.0
+READ_GRACE = 5.0
 LONGEST_PAUSE = 30.0
 PORTS = range(20000, 32000)  # below what systems hand out to outgoing connections
 
@@ -42,7 +44,7 @@ class UnreachableError(Exception):
     """A server took a request and gave no answer."""
 
 
-Answer = tuple[int, Mapping[str, str], bytes]
+Answer = tuple[int, Message, bytes]
 
 
 class Instance:
@@ -58,6 +60,8 @@ class Instance:
         self._log = log
         self._idle: list[http.client.HTTPConnection] = []
         self._process: Process | None = None
+        self._reader: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._closing = threading.Event()
         self.ready = False
         self.busy = 0
@@ -80,17 +84,21 @@ class Instance:
         return f"It did not answer GET /ping with 200 within {timeout:g} seconds."
 
     def _launch(self) -> None:
+        """Start the process, unless the instance has been stopped meanwhile."""
         command = self._image.command("serve")
         assert command is not None
         assert self._image.tree is not None
-        self.port = _free_port()
-        self._process = Process(
-            command,
-            cwd=self._image.tree,
-            environment={**self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)},
-            ledger=self._cloud.ledger,
-        )
-        pump(self._process.output, self._log.write)
+        with self._starting:
+            if self._closing.is_set():
+                return
+            self.port = _free_port()
+            self._process = Process(
+                command,
+                cwd=self._image.tree,
+                environment={**self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)},
+                ledger=self._cloud.ledger,
+            )
+            self._reader = pump(self._process.output, self._log.write)
 
     def _healthy(self) -> bool:
         connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=PING_TIMEOUT)
@@ -158,7 +166,7 @@ class Instance:
                 connection.close()
             else:
                 self._idle.append(connection)
-            return answer  # type: ignore[return-value]
+            return answer
 
     def _drop_idle(self) -> None:
         while self._idle:
@@ -166,10 +174,13 @@ class Instance:
 
     def stop(self) -> None:
         """SIGTERM, SIGKILL after 30 seconds, as on SageMaker's hosting."""
-        self._closing.set()
+        with self._starting:
+            self._closing.set()
         self.ready = False
         if self._process is not None:
             self._process.stop(STOP_GRACE)
+        if self._reader is not None:
+            self._reader.join(READ_GRACE)
         self._drop_idle()
         self._log.close()
 

@@ -20,8 +20,6 @@ def main() -> None:
     command = sys.argv[3:]
     os.set_inheritable(control, False)
     os.set_inheritable(report, False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
     child = os.fork()
     if child == 0:
         try:
@@ -30,6 +28,8 @@ def main() -> None:
             os.write(2, f"cannot start {command[0]}: {error.strerror}\n".encode())
         os._exit(127)
     try:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: None)
         os.write(report, f"started {child}\n".encode())
         _thread.start_new_thread(obey, (control, child))
         _, status = os.waitpid(child, 0)

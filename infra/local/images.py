@@ -20,8 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.local.environment import REGION
-from infra.local.state import ACCOUNT
+from infra.local.environment import ACCOUNT, REGION
 
 MEDIA_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"

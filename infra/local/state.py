@@ -16,12 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from infra.local.environment import REGION, images
+from infra.local.environment import ACCOUNT, REGION, images
 from infra.local.processes import Ledger
 from infra.local.wire import invalid
-
-ACCOUNT = "123456789012"
-
 
 Answer = Mapping[str, Any]
 Operation = Callable[[dict[str, Any]], Answer | None]
