@@ -19,7 +19,7 @@ from infra.plan import STAGES, Call, Plan, StageName, Step, Wait
 from infra.progress import Progress
 from infra.record import KINDS, Entry, Record, RecordStore
 from infra.units import short_size
-from infra.watch import StillRunningError, Watch
+from infra.watch import FailedError, Watch
 from shared.errors import DeploymentError, KitError
 
 # IAM and SageMaker answer from copies that may lag behind what was just made.
@@ -52,7 +52,9 @@ def apply(plan: Plan, executor: Executor, progress: Progress) -> None:
                 executor.perform(step)
             except Exception as error:
                 failure = explain(error, step.title)
-                if _is_verdict(error):
+                # Not when AWS refused the call (nothing was made), nor when the connection broke or
+                # the time is up (it may yet succeed: the next run looks).
+                if isinstance(error, FailedError):
                     _undo(step, executor, failure)
                 raise failure from error
         progress.done(_outcome(plan, stage) if steps else "no change")
@@ -72,15 +74,6 @@ def withdraw(plan: Plan, executor: Executor, failure: KitError) -> None:
     changes = [step for step in plan.of("endpoint") if step.kind == "endpoint" and step.undo]
     for step in changes[-1:]:
         _undo(step, executor, failure)
-
-
-def _is_verdict(error: Exception) -> bool:
-    """Whether what was made has failed, so that it is to be taken back.
-
-    Not so when AWS refused the call (nothing was made), when the connection broke or when the time
-    is up (it may yet succeed: the next run looks).
-    """
-    return isinstance(error, KitError) and not isinstance(error, StillRunningError)
 
 
 def _undo(step: Step, executor: Executor, failure: KitError) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from infra.aws import Cloud
-from infra.failures import is_missing
+from infra.failures import explain, is_missing
 from infra.resources import Desired
 
 # SageMaker's documented list; a status outside both sets is treated as a failure.
@@ -132,13 +132,18 @@ def endpoint(cloud: Cloud, name: str) -> ObservedEndpoint | None:
 def describe(
     cloud: Cloud, service: str, operation: str, parameters: Mapping[str, object]
 ) -> dict[str, Any] | None:
-    """The answer of a describe call, or None for what does not exist."""
+    """The answer of a describe call, or None for what does not exist.
+
+    Raises:
+        DeploymentError: AWS refuses the look, or cannot be reached.
+    """
     try:
         return cloud.call(service, operation, parameters)
     except Exception as error:
         if is_missing(error):
             return None
-        raise
+        looked = ", ".join(str(value) for value in parameters.values())
+        raise explain(error, f"Looking at {service} {looked} ({operation})") from error
 
 
 def canonical(policy: str) -> str:

@@ -110,7 +110,6 @@ class Screen:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             SpinnerColumn,
             TextColumn,
             TimeElapsedColumn,
@@ -122,8 +121,8 @@ class Screen:
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[detail]}", style="dim"),
+            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
@@ -160,7 +159,9 @@ class Screen:
 
     def advance(self, what: str, done: int, total: int | None, detail: str = "") -> None:
         """Move the bar."""
-        self._bars.update(self._task(what, total), completed=done, total=total, detail=detail)
+        count = "" if what == "bytes" else f"{done}/{total}" if total else str(done)
+        task = self._task(what, total)
+        self._bars.update(task, completed=done, total=total, count=count, detail=detail)
 
     def __enter__(self) -> Self:
         """Start drawing."""
@@ -180,7 +181,7 @@ class Screen:
     def _task(self, what: str, total: int | None) -> TaskID:
         if what not in self._tasks:
             number = f"[bold]{self._number}/{self._stages}[/] " if what == self._title else "    "
-            self._tasks[what] = self._bars.add_task(number + what, total=total, detail="")
+            self._tasks[what] = self._bars.add_task(number + what, total=total, count="", detail="")
         return self._tasks[what]
 
     def _clear(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from infra import observe
 from infra.aws import Cloud
+from infra.failures import explain
 from infra.logs import LogTail, last_lines
 from infra.plan import Wait
 from infra.progress import Progress
@@ -21,8 +22,8 @@ from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS
 from infra.units import short_time
 from shared.errors import DeploymentError
 
-_LOCAL_SECONDS = 0.5
-_AWS_SECONDS = 10.0
+# Seconds between looks: here, where looking is cheap but shares the processor, and on AWS.
+_PAUSE = {"local": (1.0, 0.2), "aws": (10.0, 10.0)}
 _SHOWN_LINES = 15
 
 _TRIAL = re.compile(r"^\[trial\] (\d+)/(\d+)\s*(.*)")
@@ -30,8 +31,11 @@ _METRIC = re.compile(r"^\[metric\] epoch=(\d+)\s*(.*)")
 _STAGE = re.compile(r"^\[(?:stage|diagnosis)\] (.+)")
 
 
-class StillRunningError(DeploymentError):
-    """Something is not done in time, and goes on."""
+class FailedError(DeploymentError):
+    """What was waited for has failed and will not recover; it may be taken back.
+
+    Not raised when the time is up or the connection breaks: it may yet succeed.
+    """
 
 
 class Watch:
@@ -52,13 +56,14 @@ class Watch:
         self._progress = progress
         self._clock = clock
         self._sleep = sleep
-        self._pause = _LOCAL_SECONDS if cloud.account.local else _AWS_SECONDS
+        self._blind = False
 
     def until(self, wait: Wait) -> None:
         """Return when it is true.
 
         Raises:
-            DeploymentError: it cannot become true any more, or not in time.
+            FailedError: it cannot become true any more.
+            DeploymentError: it is not true in time.
         """
         check = {
             "training": self._training,
@@ -71,13 +76,14 @@ class Watch:
         while not check(wait, tail):
             if self._clock() > end:
                 kind = "training job" if _is_job(wait) else "endpoint"
-                raise StillRunningError(
+                raise DeploymentError(
                     f"is not done after {short_time(wait.seconds)}",
                     where=f"{kind} {wait.name}",
                     cure="It goes on: `make status` shows how far it is, and `make deploy` goes on "
                     "waiting for it.",
                 )
-            self._sleep(self._pause)
+            jobs, endpoints = _PAUSE["local" if self._cloud.account.local else "aws"]
+            self._sleep(jobs if _is_job(wait) else endpoints)
 
     def _training(self, wait: Wait, tail: LogTail | None) -> bool:
         job = self._cloud.call("sagemaker", "describe_training_job", {"TrainingJobName": wait.name})
@@ -86,7 +92,7 @@ class Watch:
             self._progress.status(_words(job))
         self._show(tail)
         if status in ("Failed", "Stopped"):
-            raise DeploymentError(
+            raise FailedError(
                 job.get("FailureReason") or f"the job was {status.lower()}",
                 where=f"training job {wait.name}",
                 cure=self._evidence(TRAINING_LOGS, f"{wait.name}/", "--training"),
@@ -101,7 +107,7 @@ class Watch:
     def _endpoint(self, wait: Wait, tail: LogTail | None) -> bool:
         found = observe.endpoint(self._cloud, wait.name)
         if found is None:
-            raise DeploymentError(
+            raise FailedError(
                 "has disappeared while it was waited for",
                 where=f"endpoint {wait.name}",
                 cure="Somebody deleted it: run `make deploy` again.",
@@ -117,7 +123,7 @@ class Watch:
             )
         else:
             reason = f"is {found.status}: {found.reason or 'SageMaker gives no reason'}"
-        raise DeploymentError(
+        raise FailedError(
             reason,
             where=f"endpoint {wait.name}",
             cure=self._evidence(f"{ENDPOINT_LOGS}/{wait.name}", "", "--endpoint"),
@@ -129,9 +135,7 @@ class Watch:
         return found is None
 
     def _show(self, tail: LogTail | None) -> None:
-        if tail is None:
-            return
-        for line in tail.new_lines():
+        for line in self._lines(tail):
             if match := _TRIAL.match(line):
                 self._progress.advance(
                     "trial", int(match.group(1)), int(match.group(2)), match.group(3)
@@ -141,9 +145,23 @@ class Watch:
             elif match := _STAGE.match(line):
                 self._progress.line(match.group(1))
 
+    def _lines(self, tail: LogTail | None) -> list[str]:
+        """New log lines; a log that cannot be read must not end a deployment."""
+        if tail is None or self._blind:
+            return []
+        try:
+            return tail.new_lines()
+        except Exception as error:
+            self._blind = True
+            self._progress.line(f"Its log cannot be shown: {explain(error, tail.group)}")
+            return []
+
     def _evidence(self, group: str, prefix: str, flag: str) -> str:
-        lines = last_lines(self._cloud, group, prefix, _SHOWN_LINES)
         more = f"All of the log: python -m infra logs {flag}"
+        try:
+            lines = last_lines(self._cloud, group, prefix, _SHOWN_LINES)
+        except Exception as error:
+            return f"Its log cannot be shown: {explain(error, group)}"
         if not lines:
             return more
         return "Its last log lines:\n" + "".join(f"  | {line}\n" for line in lines) + more

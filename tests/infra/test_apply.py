@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ConnectionClosedError
 
 from infra.record import Entry, RecordStore
 from infra.resources import Desired
 from shared.errors import DeploymentError
 from tests.support import projects
 from tests.support.deployments import Clock, deploy, planned, wanted
-from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_cloud import FakeCloud, refused
 
 RECORDED = [
     "bucket",
@@ -229,3 +230,44 @@ def test_two_projects_share_a_bucket_and_touch_nothing_of_each_other(
     other = wanted(tmp_path / "other", toml=projects.TOML.replace('"small"', '"other"'))
     deploy(cloud, other, build)
     assert cloud.state["endpoints"].items() > before.items()
+
+
+def test_a_log_that_may_not_be_read_does_not_end_a_deployment(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+
+    def refuse(**rest: object) -> None:
+        raise refused("DescribeLogStreams", "AccessDeniedException", "not allowed to read logs")
+
+    cloud.describe_log_streams = refuse  # type: ignore[method-assign]
+    deploy(cloud, want, build)
+    assert cloud.endpoints["small"]["EndpointStatus"] == "InService"
+
+
+def test_a_connection_that_breaks_while_waiting_takes_nothing_back(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+
+    def lose(EndpointName: str) -> dict[str, str]:  # noqa: N803
+        if cloud.endpoints:
+            raise ConnectionClosedError(endpoint_url="https://cloud.test")
+        raise refused("DescribeEndpoint", "ValidationException", "Could not find")
+
+    whole, cloud.describe_endpoint = cloud.describe_endpoint, lose  # type: ignore[method-assign]
+    with pytest.raises(DeploymentError, match="goes on where it stopped"):
+        deploy(cloud, want, build)
+    assert "delete_endpoint" not in cloud.calls
+    cloud.describe_endpoint = whole  # type: ignore[method-assign]
+    deploy(cloud, want, build)
+    assert cloud.calls.count("create_endpoint") == 1
+
+
+def test_a_bucket_that_may_not_be_looked_at_is_named(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+
+    def forbid(Bucket: str) -> None:  # noqa: N803
+        raise refused("HeadBucket", "403", "Forbidden")
+
+    cloud.head_bucket = forbid  # type: ignore[method-assign]
+    with pytest.raises(DeploymentError, match=rf"{want.bucket.name}.*permission"):
+        deploy(cloud, want, build)
