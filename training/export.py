@@ -1,16 +1,13 @@
 """Keras → ONNX, proven equal before anything leaves the job.
 
 Inputs `numeric` float32 [n, D] and `codes` int32 [n, K] (those that exist), output `output`
-float32 [n, 1 or classes], n free. Here: the conversion, the parity check, model.keras and the
-weights. Not here: the bundle around them (shared/bundle.py).
+float32 [n, 1 or classes], n free. Here: the conversion, the parity check, the weights. Not here:
+the bundle around them (shared/bundle.py).
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +25,6 @@ from training.network import Shape, value
 OPSET = 17
 TOLERANCE = 1e-5
 WEIGHTS = "weights.npz"
-NO_TIME = "1980-01-01@00:00:00"
 
 Run = Callable[[Encoded], npt.NDArray[np.float32]]
 
@@ -117,24 +113,6 @@ def edge_rows(shape: Shape) -> Encoded:
     last = np.array([len(mask) for mask in shape.seen], dtype=np.int32) - 1
     codes = np.stack([last * 0, last, np.minimum(last, 1), np.minimum(last, 2), last // 2])
     return Encoded(matrix, codes.astype(np.int32).reshape(len(levels), len(shape.seen)))
-
-
-def save_keras(model: keras.Model, path: Path) -> None:
-    """Write model.keras, the same bytes for the same network: without time and addresses."""
-    model.save(path)
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in sorted(archive.namelist())}
-    about = json.loads(entries["metadata.json"])
-    entries["metadata.json"] = json.dumps({**about, "date_saved": NO_TIME}).encode()
-    numbers: dict[str, int] = {}
-    entries["config.json"] = re.sub(
-        r'(?<="shared_object_id": )\d+',
-        lambda found: str(numbers.setdefault(found[0], len(numbers) + 1)),
-        entries["config.json"].decode(),
-    ).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

@@ -303,7 +303,7 @@ def export_bundle(
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         (here / bundle.MODEL).write_bytes(network)
-        export.save_keras(model, here / bundle.KERAS_MODEL)
+        model.save(here / bundle.KERAS_MODEL)
         export.save_weights(model, here / export.WEIGHTS)
         written = bundle.write(
             prepared.job.model,

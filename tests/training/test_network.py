@@ -158,17 +158,7 @@ def test_answers_that_are_no_numbers_fail_the_parity_check() -> None:
 def test_model_keras_opens_without_our_code(tmp_path: Path) -> None:
     import keras
 
-    from training import export
-
     model, given = built(dropout=0.2, activation="prelu"), rows(shape())
-    export.save_keras(model, tmp_path / "model.keras")
+    model.save(tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert np.array_equal(answers(model, given), answers(opened, given))
-
-
-def test_equal_networks_give_equal_files_whatever_was_built_before(tmp_path: Path) -> None:
-    from training import export
-
-    for name in ("first", "second"):
-        export.save_keras(built(dropout=0.2, l2=1e-4), tmp_path / f"{name}.keras")
-    assert (tmp_path / "first.keras").read_bytes() == (tmp_path / "second.keras").read_bytes()
