@@ -13,7 +13,7 @@ decide the next step (fit.py), nor S3 itself (shared/storage.py).
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import hashlib
 import io
 import json
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import documents, files, storage
-from shared.errors import CheckpointError, KitError
+from shared.errors import CheckpointError, KitError, StorageError
 
 FORMAT = 1
 KEEP_LAST = 2
@@ -206,15 +206,15 @@ def _place(path: Path, data: bytes) -> None:
     """Write beside the checkpoint location, then rename into it.
 
     The location may be a mount of its own (in a container it is), where a rename from outside is
-    refused; then the temporary file has to lie inside, under a name that nothing reads.
+    refused, and what lies beside it may be read-only; then the temporary file has to lie inside,
+    under a name that nothing reads.
     """
     outside = path.parent.parent.parent / f".writing-{os.getpid()}-{path.name}"
-    files.write(outside, data)
     try:
+        files.write(outside, data)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(outside, path)
-    except OSError as exception:
-        outside.unlink(missing_ok=True)
-        if exception.errno != errno.EXDEV:
-            raise files.disk_error(exception, path) from exception
+    except (OSError, StorageError):
+        with contextlib.suppress(OSError):
+            outside.unlink()
         files.write(path, data)

@@ -68,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "last epoch and the last trial that it finished.",
             STOPPED,
         )
+    except OSError as error:
+        traceback.print_exc()
+        _fail(given, f"{files.disk_error(error, error.filename or 'the disk')}")
     except Exception as error:
         traceback.print_exc()
         _fail(

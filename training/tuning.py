@@ -31,7 +31,7 @@ from training.checkpoints import Checkpoints
 
 STRATEGIES = ("random", "bayesian")
 TRIALS_BEFORE_PRUNING = 3
-EPOCHS_BEFORE_PRUNING = 2
+EPOCHS_BEFORE_PRUNING = 3
 
 
 @dataclass(frozen=True)

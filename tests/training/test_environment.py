@@ -87,6 +87,16 @@ def test_a_service_tuning_job_is_recognised(tmp_path: Path) -> None:
     assert environment.read([], {"SAGEMAKER_BASE_DIR": str(base)}).tuned_by_service
 
 
+def test_tensorflow_is_told_to_be_quiet_and_the_same_on_every_processor() -> None:
+    variables = {"KERAS_BACKEND": "jax", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    environment.prepare_tensorflow(variables)
+    assert variables == {
+        "KERAS_BACKEND": "tensorflow",
+        "TF_CPP_MIN_LOG_LEVEL": "0",
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+    }
+
+
 def test_help_teaches_without_importing_tensorflow() -> None:
     code = (
         "import sys, runpy\n"

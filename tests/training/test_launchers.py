@@ -105,6 +105,7 @@ def test_a_job_killed_in_its_trials_and_in_its_epochs_ends_with_the_same_bits(
         forks.close()
     resumed = (tmp_path / "broken.log").read_text()
     assert "going on after epoch" in resumed
+    assert all(line.startswith("[") for line in resumed.splitlines())
     assert weights(broken) == weights(whole)
     trials = [(base / "output/data/trials.json").read_text() for base in (whole, broken)]
     assert trials[0] == trials[1]

@@ -158,6 +158,17 @@ def test_a_trial_that_diverges_does_not_end_the_job(
 
 @slow
 @pytest.mark.usefixtures("tensorflow")
+def test_the_report_counts_the_weights_that_l1_drove_to_zero(tmp_path: Path) -> None:
+    settings = {**jobs.QUICK, "l1": 0.01, "epochs": 10}
+    base = jobs.tree(tmp_path, hyperparameters=settings)
+    assert run(base) == 0
+    facts = json.loads((base / "output/data/metrics.json").read_text())["facts"]
+    zero, total = re.findall(r"\d+", facts["weights that L1 drove to zero"])[:2]
+    assert int(zero) > int(total) / 4
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
 def test_doubly_encoded_hyperparameters_are_understood(tmp_path: Path) -> None:
     strings = {name: json.dumps(value) for name, value in {**jobs.QUICK, "epochs": 1}.items()}
     base = jobs.tree(tmp_path, hyperparameters={**strings, "activation": json.dumps("prelu")})
@@ -217,6 +228,20 @@ def test_a_bug_is_called_a_bug_and_its_traceback_goes_to_the_log(
     assert "ZeroDivisionError: division by zero" in failure(base)
     assert "Traceback" not in failure(base)
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_with_its_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(train.data, "read", full)
+    base = jobs.tree(tmp_path)
+    assert run(base) == 1
+    assert failure(base) == "the disk: the disk is full. Free some space and try again"
 
 
 def test_a_job_told_to_stop_says_that_it_can_go_on(
