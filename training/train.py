@@ -209,7 +209,12 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
 
     def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> list[float]:
         trainer = prepared.trainer(chosen)
-        fit.fit(trainer, epochs, chosen.patience, lambda trainer: go_on(trainer.val_losses))
+        patience = chosen.patience
+
+        def after_epoch(trainer: Trainer) -> bool:
+            return trainer.finished(epochs, patience) or go_on(trainer.val_losses)
+
+        fit.fit(trainer, epochs, patience, after_epoch)
         return trainer.val_losses
 
     def show(trial: tuning.Trial, best: tuning.Trial) -> None:
