@@ -46,7 +46,8 @@ class House:
         self.folder = folder
 
     def _start(self, *words: str) -> subprocess.Popen[str]:
-        free = {k: v for k, v in os.environ.items() if k not in ("PROJECT", "TARGET", "MAKEFLAGS")}
+        inherited = ("MAKE", "MFLAGS", "PROJECT", "TARGET")
+        free = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
         return subprocess.Popen(
             ["make", *words],
             cwd=self.folder,
