@@ -260,8 +260,8 @@ def evaluate(prepared: Prepared, trainer: Trainer) -> dict[str, dict[str, float]
             prepared.found.parts[split].target,
             outputs,
         )
-        scores[split] = {"loss": loss, **found}
-        line |= {f"{short}_{name}": value for name, value in scores[split].items()}
+        scores[split] = found
+        line |= {f"{short}_{name}": value for name, value in {"loss": loss, **found}.items()}
     known = {name: value for name, value in line.items() if name in hyperparameters.METRICS}
     say(None, metric_line(trainer.best_epoch, known))
     return scores
