@@ -32,7 +32,13 @@ StartResponse = Callable[..., Any]
 LARGEST_INVOCATION = 6_291_456
 _CREDENTIAL = re.compile(r"Credential=[^/,]+/\d+/[^/,]+/(?P<service>[^/,]+)/aws4_request")
 _INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
-_REASONS = {200: "OK", 400: "Bad Request", 413: "Payload Too Large", 424: "Failed Dependency"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    413: "Payload Too Large",
+    424: "Failed Dependency",
+}
 
 
 class Application:
@@ -55,6 +61,10 @@ class Application:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         request_id = str(uuid.uuid4())
+        if "HTTP_ORIGIN" in environ:
+            # Only browsers send it: a web page must not run programs here, or read what is stored.
+            body = b'{"message": "The local cloud does not answer web pages."}'
+            return _send(start_response, 403, {"Content-Type": "application/json"}, body)
         match = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
         service = match["service"] if match else None
         if service is None and environ.get("PATH_INFO") == HEALTH:

@@ -48,6 +48,16 @@ def test_an_operation_that_is_not_offered_is_refused_and_never_faked(bench: Benc
         assert response["ResponseMetadata"]["HTTPStatusCode"] == 400
 
 
+def test_a_web_page_is_refused_whatever_it_asks_for(bench: Bench) -> None:
+    target = {"X_Amz_Target": "SageMaker.ListTrainingJobs"}
+    assert ask(bench, "POST", "/", b"{}", **target)[0] == 200
+    for method in ("POST", "OPTIONS"):
+        status, headers, body = ask(bench, method, "/", b"{}", Origin="https://page.test", **target)
+        assert status == 403
+        assert not any(name.startswith("Access-Control") for name in headers)
+        assert b"does not answer web pages" in body
+
+
 def test_runtime_requests_that_are_not_offered_are_refused(bench: Bench) -> None:
     with pytest.raises(ClientError, match="does not offer"):
         bench.runtime.invoke_endpoint_async(EndpointName="x", InputLocation="s3://bucket/key")
