@@ -1,8 +1,8 @@
 """The daemon's process: ``python -m infra.local.daemon <root>``, started by `door`.
 
 It binds its port, starts serving, and writes its record last, so that a record always names a
-daemon that answers. SIGTERM ends it; what it started ends with it, because each guard sees its
-pipe close.
+daemon that answers. SIGTERM ends it, and so does the loss of its record, without which nobody
+would find it again. What it started ends with it, because each guard sees its pipe close.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from infra.local.state import Cloud, Settings
 
 OPEN_FILES = 65536  # moto's S3 keeps one descriptor for each large object
 LOCALHOST = "127.0.0.1"
+RECORD_INTERVAL = 1.0
 
 
 def main() -> None:
@@ -59,10 +61,20 @@ def main() -> None:
     assert started is not None
     Record(os.getpid(), started, port).write(root)
     threading.Thread(target=_warm, args=(cloud,), daemon=True).start()
-    ended.wait()
-    (root / FILE).unlink(missing_ok=True)
+    while not ended.wait(RECORD_INTERVAL) and _is_recorded(root):
+        pass
+    if _is_recorded(root):
+        (root / FILE).unlink(missing_ok=True)
+    if cloud.work != root / "work":
+        shutil.rmtree(cloud.work.parent, ignore_errors=True)
     sys.stdout.flush()
     os._exit(0)
+
+
+def _is_recorded(root: Path) -> bool:
+    """Whether this is still the daemon of its directory; a record that cannot be read is no no."""
+    record = Record.read(root)
+    return record.pid == os.getpid() if record else (root / FILE).exists()
 
 
 def _warm(cloud: Cloud) -> None:

@@ -177,13 +177,15 @@ def _start(root: Path) -> Record:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    deadline = time.monotonic() + START_TIMEOUT
-    while time.monotonic() < deadline and process.poll() is None:
-        record = Record.read(root)
-        if record and record.pid == process.pid and record.answers():
-            _started[process.pid] = process
-            return record
-        time.sleep(0.02)
+    try:
+        record = _wait(root, process)
+    except BaseException:  # Ctrl-C: nobody knows it yet, so it would stay beside the next one
+        process.kill()
+        process.wait()
+        raise
+    if record:
+        _started[process.pid] = process
+        return record
     ended = process.poll() is not None
     process.kill()
     process.wait()
@@ -194,6 +196,17 @@ def _start(root: Path) -> Record:
         where=str(root / LOG),
         cure="The log says more; when a module is missing there, install the kit's infra extra.",
     )
+
+
+def _wait(root: Path, process: subprocess.Popen[bytes]) -> Record | None:
+    """The record of a daemon that was just started; None when it ended or took too long."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and process.poll() is None:
+        record = Record.read(root)
+        if record and record.pid == process.pid and record.answers():
+            return record
+        time.sleep(0.02)
+    return None
 
 
 def _check_port() -> None:

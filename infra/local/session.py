@@ -1,8 +1,8 @@
 """A boto3 session whose every client talks to the local cloud, whatever it is told.
 
 Loaded only where boto3 is wanted. An endpoint given to ``client`` is set aside, because the
-SageMaker SDK insists on AWS's address for STS; and neither profiles nor credentials of the user
-are read.
+SageMaker SDK insists on AWS's address for STS; and neither profiles, credentials nor proxies of
+the user are taken.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import botocore.session
+from botocore.config import Config
 
 from infra.local.environment import ACCESS_KEY, SECRET_KEY
 
@@ -38,8 +39,14 @@ class LocalSession(boto3.Session):
 
     def client(self, service_name: str, *args: Any, **options: Any) -> Any:
         """A client of the local cloud."""
-        return super().client(service_name, *args, **{**options, "endpoint_url": self._url})
+        return super().client(service_name, *args, **self._local(options))
 
     def resource(self, service_name: str, *args: Any, **options: Any) -> Any:
         """A resource of the local cloud."""
-        return super().resource(service_name, *args, **{**options, "endpoint_url": self._url})
+        return super().resource(service_name, *args, **self._local(options))
+
+    def _local(self, options: dict[str, Any]) -> dict[str, Any]:
+        direct = Config(proxies={})  # a proxy for the outside would not find 127.0.0.1
+        given = options.get("config")
+        config = given.merge(direct) if given else direct
+        return {**options, "endpoint_url": self._url, "config": config}

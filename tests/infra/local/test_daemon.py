@@ -251,6 +251,55 @@ def test_its_session_ignores_profiles_and_endpoints_of_others(
     assert client.get_caller_identity()["Account"] == cloud.account
 
 
+def test_a_proxy_for_the_outside_is_not_asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "intranet.test")
+    cloud = local.ensure(root)
+    session = cloud.session()
+    session.client("s3").create_bucket(Bucket=BUCKET)
+    names = [bucket.name for bucket in session.resource("s3").buckets.all()]
+    script = "import boto3; print(*[b.name for b in boto3.resource('s3').buckets.all()])"
+    shown = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **cloud.environment()},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.split() == names == [BUCKET]
+    assert cloud.environment()["no_proxy"].startswith("intranet.test,")
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["directory", "record"])
+def test_a_daemon_whose_record_was_deleted_ends(root: Path, *, whole: bool) -> None:
+    cloud = local.ensure(root)
+    if whole:
+        shutil.rmtree(root)
+    else:
+        (root / "cloud.json").unlink()
+    until(lambda: is_gone(cloud.pid), bool)
+    assert local.ensure(root).pid != cloud.pid
+
+
+def test_a_start_that_is_cut_short_leaves_no_daemon(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def interrupted(root: Path, process: subprocess.Popen[bytes]) -> None:
+        started.append(process.pid)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("infra.local.door._wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            local.ensure(root)
+    assert is_gone(started[0])
+    assert local.ensure(root).pid not in started
+
+
 def test_the_shell_commands_start_show_and_stop_it(root: Path) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -310,3 +359,5 @@ def test_drivers_with_unquoted_paths_run_where_the_directory_has_a_space(
         assert "localhost" in bench.job_lines(job["TrainingJobName"])[0]
     finally:
         local.stop(place)
+    aliases = Path("/tmp").glob("local-cloud-*/work")
+    assert place / "work" not in {alias.readlink() for alias in aliases}
