@@ -17,7 +17,7 @@ from infra.failures import code_of, explain, is_missing, text_of
 from infra.package import serving_code, write_tree
 from infra.plan import STAGES, Call, Plan, StageName, Step, Wait
 from infra.progress import Progress
-from infra.record import KINDS, Entry, Record, RecordStore
+from infra.record import KINDS, Entry, RecordStore
 from infra.units import short_size
 from infra.watch import FailedError, Watch
 from shared.errors import DeploymentError, KitError
@@ -25,7 +25,12 @@ from shared.errors import DeploymentError, KitError
 # IAM and SageMaker answer from copies that may lag behind what was just made.
 _LAG_SECONDS = 60.0
 _LAG_WORDS = ("could not assume role", "could not find", "cannot be found", "not found")
-_SETTLED_CODES = ("BucketAlreadyOwnedByYou", "ResourceInUse", "ResourceInUseException")
+_SETTLED_CODES = (
+    "BucketAlreadyOwnedByYou",
+    "EntityAlreadyExists",
+    "ResourceInUse",
+    "ResourceInUseException",
+)
 
 
 class Executor(Protocol):
@@ -108,7 +113,6 @@ class CloudExecutor:
         self._clock = clock
         self._sleep = sleep
         self._watch = Watch(cloud, progress, clock, sleep)
-        self._record: Record | None = None
         self.current: Step | None = None
 
     def perform(self, step: Step) -> None:
@@ -143,10 +147,9 @@ class CloudExecutor:
 
     def keep(self, entries: Iterable[Entry]) -> None:
         """Have these in the record too."""
-        record = self._record or self._store.load()
-        self._record = record.having(entries)
-        if self._record != record:
-            self._store.save(self._record)
+        new = list(entries)
+        if new:
+            self._store.change(lambda record: record.having(new))
 
     def _undo_update(self, step: Step, undo: Call) -> bool:
         # SageMaker goes back by itself when the new version does not start; only one that started

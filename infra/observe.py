@@ -35,12 +35,18 @@ class ObservedJob:
 
 @dataclass(frozen=True)
 class ObservedEndpoint:
-    """An endpoint as it is."""
+    """An endpoint as it is.
+
+    Attributes:
+        config: what it runs on.
+        pending: what an update under way will have it run on.
+    """
 
     name: str
     status: str
     config: str
     reason: str | None = None
+    pending: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,7 @@ def endpoint(cloud: Cloud, name: str) -> ObservedEndpoint | None:
         answer["EndpointStatus"],
         answer.get("EndpointConfigName", ""),
         answer.get("FailureReason"),
+        (answer.get("PendingDeploymentSummary") or {}).get("EndpointConfigName"),
     )
 
 

@@ -50,14 +50,13 @@ class Wait:
     """What must be true before the next step, and the time it may take.
 
     Attributes:
-        what: a training job Completed, a training job ended in any way, an endpoint InService, or
-        an
-            endpoint gone.
+        what: a training job Completed, a training job ended in any way, an endpoint InService, an
+            endpoint at rest in any way, or an endpoint gone.
         config: for an endpoint, the config it must run on to count as a success; None when it need
             only come to rest.
     """
 
-    what: Literal["training", "ended", "endpoint", "gone"]
+    what: Literal["training", "ended", "endpoint", "rest", "gone"]
     name: str
     seconds: float
     config: str | None = None
@@ -419,15 +418,14 @@ def _endpoint(
     if observed.config == endpoint.config and observed.status == "InService":
         same.append(Unchanged("endpoint", endpoint.name, f"InService on {endpoint.config}"))
         return
+    coming = observed.pending or observed.config
     if observed.status != "InService":
         step(
             "attach",
             f"is {observed.status}",
-            wait=ready
-            if observed.config == endpoint.config
-            else Wait("endpoint", endpoint.name, limit),
+            wait=ready if coming == endpoint.config else Wait("endpoint", endpoint.name, limit),
         )
-    if observed.config != endpoint.config:
+    if coming != endpoint.config:
         step(
             "update",
             f"runs on {observed.config}",

@@ -2,21 +2,25 @@
 
 `destroy` deletes what stands here and nothing else. An entry is written before the call that
 creates the thing, so a crash between the two leaves a name too many, never a thing too many. S3
-replaces an object as a whole, so no reader sees half a record.
+replaces an object as a whole, so no reader sees half a record; and it is replaced only where it is
+still the one that was read, so two deployments at once lose nothing of each other's.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from infra.aws import Cloud
+from infra.failures import code_of
 from infra.observe import describe
 from infra.resources import record_key
 from shared.errors import StorageError
 
 FORMAT = 1
+_ATTEMPTS = 10
+_OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
 # Not among them: images, which every project with the same serving code shares.
 KINDS = (
     "bucket",
@@ -58,6 +62,11 @@ class Record:
         """Names of one kind, oldest first."""
         return tuple(entry.name for entry in self.entries if entry.kind == kind)
 
+    @property
+    def deployed(self) -> bool:
+        """Whether it lists anything outside of S3."""
+        return any(entry.kind not in ("bucket", "object") for entry in self.entries)
+
     def to_json(self) -> dict[str, object]:
         """The record as plain data."""
         return {
@@ -88,18 +97,47 @@ class RecordStore:
         Raises:
             StorageError: what lies there is not a record of this project.
         """
+        return self._read()[0]
+
+    def change(self, edit: Callable[[Record], Record]) -> Record:
+        """Replace the record by what `edit` makes of it; what stands there then.
+
+        When somebody else replaced it meanwhile, `edit` is called again with theirs.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            before, unchanged = self._read()
+            after = edit(before)
+            if after == before:
+                break
+            try:
+                self._write(after, unchanged)
+                break
+            except Exception as error:
+                if code_of(error) not in _OVERTAKEN or attempt == _ATTEMPTS:
+                    raise
+        return after
+
+    def save(self, record: Record) -> None:
+        """Replace the record, whatever stands there."""
+        self._write(record, {})
+
+    def delete(self) -> None:
+        """Remove the record; S3 says nothing when there is none."""
+        self._cloud.call("s3", "delete_object", self._place)
+
+    def _read(self) -> tuple[Record, dict[str, str]]:
+        """The record, and the condition under which it is still the one that was read."""
         answer = describe(self._cloud, "s3", "get_object", self._place)
         if answer is None:
-            return Record(self.project)
+            return Record(self.project), {"IfNoneMatch": "*"}
         with answer["Body"] as body:
             text = body.read()
         try:
             document = json.loads(text)
             if document["format"] != FORMAT or document["project"] != self.project:
                 raise ValueError
-            return Record(
-                self.project,
-                tuple(Entry(str(one["kind"]), str(one["name"])) for one in document["entries"]),
+            entries = tuple(
+                Entry(str(one["kind"]), str(one["name"])) for one in document["entries"]
             )
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
@@ -108,15 +146,12 @@ class RecordStore:
                 cure="Look at it, then delete it: the next deployment writes a new one.",
             ) from error
 
-    def save(self, record: Record) -> None:
-        """Replace the record."""
+        return Record(self.project, entries), {"IfMatch": answer["ETag"]}
+
+    def _write(self, record: Record, condition: dict[str, str]) -> None:
         body = json.dumps(record.to_json(), indent=1).encode()
         self._cloud.call(
             "s3",
             "put_object",
-            {**self._place, "Body": body, "ContentType": "application/json"},
+            {**self._place, "Body": body, "ContentType": "application/json", **condition},
         )
-
-    def delete(self) -> None:
-        """Remove the record; S3 says nothing when there is none."""
-        self._cloud.call("s3", "delete_object", self._place)

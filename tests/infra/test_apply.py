@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
+from infra.apply import CloudExecutor, apply
+from infra.progress import Lines
 from infra.record import Entry, RecordStore
 from infra.resources import Desired
 from shared.errors import DeploymentError
@@ -271,3 +274,15 @@ def test_a_bucket_that_may_not_be_looked_at_is_named(want: Desired, build: Path)
     cloud.head_bucket = forbid  # type: ignore[method-assign]
     with pytest.raises(DeploymentError, match=rf"{want.bucket.name}.*permission"):
         deploy(cloud, want, build)
+
+
+def test_a_role_that_another_deployment_made_a_moment_ago_is_no_error(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    made = planned(cloud, want)
+    cloud.create_role(want.role.name)
+    shown = Lines(5, io.StringIO())
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    apply(made, CloudExecutor(cloud, store, shown, build, sleep=lambda seconds: None), shown)
+    assert want.role.POLICY_NAME in cloud.roles[want.role.name]

@@ -258,3 +258,14 @@ def test_every_name_is_one_that_sagemaker_takes(want: Desired) -> None:
     for name in (want.job.name(12), serving.model.name, serving.config.name):
         assert len(name) <= 63
         assert name.replace("-", "").isalnum()
+
+
+def test_an_update_under_way_to_our_config_is_waited_for_and_not_asked_for_again(
+    want: Desired,
+) -> None:
+    other, ours = f"{want.project}-{'0' * 12}", want.serving(1).config.name
+    endpoint = ObservedEndpoint(want.project, "Updating", other, pending=ours)
+    step = only(plan(want, replace(up_to_date(want), endpoint=endpoint)))
+    assert (step.action, step.call) == ("attach", None)
+    assert step.wait is not None
+    assert step.wait.config == ours

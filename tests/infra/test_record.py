@@ -43,3 +43,25 @@ def test_something_else_in_its_place_is_told_and_left_alone(text: bytes) -> None
     with pytest.raises(StorageError, match=r"s3://bucket/small/record\.json"):
         place.load()
     assert cloud.objects["small/record.json"] == text
+
+
+def test_two_that_write_at_once_lose_nothing_of_each_other_s() -> None:
+    cloud = FakeCloud()
+    mine, theirs = store(cloud), store(cloud)
+    theirs_too: list[Entry] = []
+
+    def edit(record: Record) -> Record:
+        for name in ("first", "second")[len(theirs_too) :][:1]:
+            theirs_too.append(Entry("model", name))
+            theirs.change(lambda found: found.having(theirs_too))
+        return record.having([Entry("endpoint", "mine")])
+
+    assert mine.change(edit) == mine.load()
+    assert mine.load().entries == (*theirs_too, Entry("endpoint", "mine"))
+    assert len(theirs_too) == 2
+
+
+def test_a_change_that_changes_nothing_writes_nothing() -> None:
+    cloud = FakeCloud()
+    store(cloud).change(lambda record: record)
+    assert "put_object" not in cloud.calls

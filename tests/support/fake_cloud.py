@@ -6,6 +6,7 @@ Jobs and endpoints end as they are told (`job_ends`, `endpoint_ends`), at the se
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,7 @@ class FakeCloud:
         self.rolls_back = False
         self.buckets: set[str] = set()
         self.objects: dict[str, bytes] = {}
+        self.undeletable: set[str] = set()
         self.roles: dict[str, dict[str, str]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
@@ -52,6 +54,7 @@ class FakeCloud:
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.images: set[str] = set()
         self.logs: dict[str, list[str]] = {}
+        self.sparse = False
 
     @property
     def state(self) -> dict[str, Any]:
@@ -114,6 +117,9 @@ class FakeCloud:
     def create_bucket(self, Bucket: str, **rest: Any) -> None:
         self.buckets.add(Bucket)
 
+    def list_buckets(self) -> dict[str, Any]:
+        return {"Buckets": [{"Name": name} for name in sorted(self.buckets)]}
+
     def delete_bucket(self, Bucket: str) -> None:
         self.buckets.remove(Bucket)
 
@@ -124,11 +130,24 @@ class FakeCloud:
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         if Key not in self.objects:
             raise refused("GetObject", "NoSuchKey")
-        return {"Body": io.BytesIO(self.objects[Key])}
+        return {"Body": io.BytesIO(self.objects[Key]), "ETag": self._etag(Key)}
 
-    def put_object(self, Bucket: str, Key: str, Body: bytes, **rest: Any) -> None:
+    def _etag(self, key: str) -> str | None:
+        return hashlib.sha256(self.objects[key]).hexdigest() if key in self.objects else None
+
+    def put_object(
+        self,
+        Bucket: str,
+        Key: str,
+        Body: bytes,
+        IfMatch: str | None = None,
+        IfNoneMatch: str | None = None,
+        **rest: Any,
+    ) -> None:
         if Bucket not in self.buckets:
             raise refused("PutObject", "NoSuchBucket")
+        if (IfMatch and IfMatch != self._etag(Key)) or (IfNoneMatch and Key in self.objects):
+            raise refused("PutObject", "PreconditionFailed")
         self.objects[Key] = Body
 
     def upload_file(self, Filename: str, Bucket: str, Key: str, ExtraArgs: Any) -> None:
@@ -137,9 +156,12 @@ class FakeCloud:
     def delete_object(self, Bucket: str, Key: str) -> None:
         self.objects.pop(Key, None)
 
-    def delete_objects(self, Bucket: str, Delete: Any) -> None:
-        for entry in Delete["Objects"]:
-            del self.objects[entry["Key"]]
+    def delete_objects(self, Bucket: str, Delete: Any) -> dict[str, Any]:
+        keys = {entry["Key"] for entry in Delete["Objects"]}
+        for key in keys - self.undeletable:
+            del self.objects[key]
+        errors = [{"Key": key, "Code": "AccessDenied"} for key in keys & self.undeletable]
+        return {"Errors": errors} if errors else {}
 
     def list_objects_v2(self, Bucket: str, Prefix: str = "", **rest: Any) -> dict[str, Any]:
         found = [key for key in self.objects if key.startswith(Prefix)]
@@ -152,6 +174,8 @@ class FakeCloud:
             raise refused("GetRole", "NoSuchEntity")
 
     def create_role(self, RoleName: str, **rest: Any) -> None:
+        if RoleName in self.roles:
+            raise refused("CreateRole", "EntityAlreadyExists")
         self.roles[RoleName] = {}
 
     def delete_role(self, RoleName: str) -> None:
@@ -172,12 +196,18 @@ class FakeCloud:
 
     # Logs
 
-    def describe_log_streams(self, logGroupName: str, logStreamNamePrefix: str = "") -> Any:
+    def describe_log_streams(
+        self, logGroupName: str, logStreamNamePrefix: str = "", nextToken: str = "0"
+    ) -> Any:
         names = [name for name in self.logs if name.startswith(logStreamNamePrefix)]
-        return {"logStreams": [{"logStreamName": name} for name in names]}
+        start, end = int(nextToken), int(nextToken) + 50
+        more = {"nextToken": str(end)} if end < len(names) else {}
+        return {"logStreams": [{"logStreamName": name} for name in names[start:end]], **more}
 
     def get_log_events(self, logStreamName: str, **rest: Any) -> dict[str, Any]:
         lines = self.logs[logStreamName]
+        if self.sparse and "nextToken" not in rest:  # AWS may give empty pages before the end
+            return {"events": [], "nextForwardToken": "0"}
         start = int(rest.get("nextToken", 0))
         events = [{"message": line} for line in lines[start:]]
         return {"events": events, "nextForwardToken": str(len(lines))}
@@ -270,7 +300,12 @@ class FakeCloud:
         return seen
 
     def delete_endpoint(self, EndpointName: str) -> None:
-        self._known(self.endpoints, EndpointName, "DeleteEndpoint")["EndpointStatus"] = "Deleting"
+        found = self._known(self.endpoints, EndpointName, "DeleteEndpoint")
+        if found["EndpointStatus"] in ("Creating", "Updating", "RollingBack"):
+            raise refused(
+                "DeleteEndpoint", "ValidationException", "Cannot update in-progress endpoint"
+            )
+        found["EndpointStatus"] = "Deleting"
 
     def list_endpoints(self) -> dict[str, Any]:
         return {"Endpoints": list(self.endpoints)}
