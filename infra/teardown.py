@@ -17,6 +17,7 @@ from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
 from infra.resources import Role
 from infra.watch import Watch
+from shared.errors import DeploymentError
 
 _GONE_SECONDS = 1800.0
 _STOP_SECONDS = 600.0
@@ -59,8 +60,7 @@ def teardown(
     for deletion in deletions(record):
         try:
             _delete(cloud, watch, deletion)
-            record = record.without([deletion.entry])
-            store.save(record)
+            record = _strike(store, deletion.entry)
         except Exception as error:
             raise explain(error, f"Deleting {deletion.title}") from error
         say(deletion.title)
@@ -110,11 +110,19 @@ def _delete(cloud: Cloud, watch: Watch, deletion: Deletion) -> None:
         job = describe(cloud, "sagemaker", "describe_training_job", {"TrainingJobName": name})
         if job and job["TrainingJobStatus"] == "InProgress":
             _make(cloud, deletion.calls)
+        if job and job["TrainingJobStatus"] in ("InProgress", "Stopping"):
             watch.until(Wait("ended", name, _STOP_SECONDS))
         return
+    if deletion.entry.kind == "endpoint":
+        # SageMaker refuses to delete one that is being created or updated.
+        watch.until(Wait("rest", name, _GONE_SECONDS))
     _make(cloud, deletion.calls)
     if deletion.entry.kind == "endpoint":
         watch.until(Wait("gone", name, _GONE_SECONDS))
+
+
+def _strike(store: RecordStore, entry: Entry) -> Record:
+    return store.change(lambda record: record.without([entry]))
 
 
 def _make(cloud: Cloud, calls: Sequence[Call]) -> None:
@@ -135,9 +143,14 @@ def _empty(cloud: Cloud, store: RecordStore) -> None:
             {"Key": entry["Key"]} for entry in page.get("Contents", []) if entry["Key"] != store.key
         ]
         if keys:
-            cloud.call(
+            answer = cloud.call(
                 "s3", "delete_objects", {"Bucket": store.bucket, "Delete": {"Objects": keys}}
             )
+            for refused in answer.get("Errors", []):  # the call itself succeeds all the same
+                raise DeploymentError(
+                    f"{refused.get('Message', 'refused')} ({refused.get('Code', 'no code')})",
+                    where=f"Deleting s3://{store.bucket}/{refused.get('Key', '')}",
+                )
         if not page.get("IsTruncated"):
             return
         token = {"ContinuationToken": page["NextContinuationToken"]}

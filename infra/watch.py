@@ -69,6 +69,7 @@ class Watch:
             "training": self._training,
             "ended": self._ended,
             "endpoint": self._endpoint,
+            "rest": self._rest,
             "gone": self._gone,
         }[wait.what]
         tail = LogTail(self._cloud, TRAINING_LOGS, f"{wait.name}/") if _is_job(wait) else None
@@ -128,6 +129,13 @@ class Watch:
             where=f"endpoint {wait.name}",
             cure=self._evidence(f"{ENDPOINT_LOGS}/{wait.name}", "", "--endpoint"),
         )
+
+    def _rest(self, wait: Wait, tail: LogTail | None) -> bool:
+        found = observe.endpoint(self._cloud, wait.name)
+        if found is None or found.status not in observe.IN_PROGRESS:
+            return True
+        self._progress.status(found.status)
+        return False
 
     def _gone(self, wait: Wait, tail: LogTail | None) -> bool:
         found = observe.endpoint(self._cloud, wait.name)

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     where = place(args.target, cloud.account.region, cloud.account.id)
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
     record = store.load()
-    if record.entries:
+    if record.deployed or (args.data and record.entries):
         print(f"On {where} this goes:")
         for deletion in deletions(record):
             print(f"  {deletion.title}")
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
             wipe(cloud, store, record, _say)
         print(f"{file.name} is gone." + _what_stays(store.prefix, args))
     else:
-        print(f"{file.name}: nothing is recorded on {where}, so nothing was deleted.")
-    if args.target == "local" and not others(cloud):
+        print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
+    if args.target == "local" and not others(cloud, store.bucket):
         from infra import local
 
         local.stop(local_root())
@@ -64,11 +64,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def others(cloud: Cloud) -> bool:
-    """Whether anything still runs in the cloud."""
+def others(cloud: Cloud, bucket: str) -> bool:
+    """Whether anything still runs in the cloud, or another bucket than the kit's is there."""
+    buckets = cloud.call("s3", "list_buckets", {})["Buckets"]
     endpoints = cloud.call("sagemaker", "list_endpoints", {})["Endpoints"]
     jobs = cloud.call("sagemaker", "list_training_jobs", {"StatusEquals": "InProgress"})
-    return bool(endpoints or jobs["TrainingJobSummaries"])
+    theirs = [one for one in buckets if one["Name"] != bucket]
+    return bool(endpoints or jobs["TrainingJobSummaries"] or theirs)
 
 
 def _say(done: str) -> None:

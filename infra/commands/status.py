@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     bucket = bucket_name(file.aws, cloud.account)
     record = RecordStore(cloud, bucket, file.name).load()
-    if not record.entries:
+    if not record.deployed:
         print(f"{file.name} is not deployed here. Deploy it: {typed('deploy', args)}")
         return 0
     print(f"{file.name} on {place(args.target, cloud.account.region, cloud.account.id)}\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.record import RecordStore
+from infra.record import Entry, RecordStore
 from infra.resources import Desired
 from infra.teardown import teardown, wipe
 from shared.errors import DeploymentError
@@ -114,3 +114,46 @@ def test_an_interrupted_destroy_can_be_repeated(want: Desired, tmp_path: Path) -
             destroy(cloud, want, data=True)
         destroy(cloud, want, data=True)
         assert (cloud.endpoints, cloud.models, cloud.roles, cloud.objects) == ({}, {}, {}, {})
+
+
+@pytest.mark.parametrize("status", ["Creating", "Updating"])
+def test_an_endpoint_in_progress_is_waited_for_and_then_deleted(
+    cloud: FakeCloud, want: Desired, status: str
+) -> None:
+    cloud.endpoints[want.project]["EndpointStatus"] = status
+    destroy(cloud, want, data=False)
+    assert cloud.endpoints == {}
+
+
+def test_a_job_that_is_being_stopped_is_waited_for(cloud: FakeCloud, want: Desired) -> None:
+    job = cloud.jobs[want.job.name(1)]
+    job["TrainingJobStatus"] = "Stopping"
+    destroy(cloud, want, data=False)
+    assert job["TrainingJobStatus"] == "Stopped"
+    assert cloud.calls.count("describe_training_job") > 2
+
+
+def test_an_object_that_s3_keeps_is_an_error_and_the_record_stays(
+    cloud: FakeCloud, want: Desired
+) -> None:
+    kept = want.uploads[0].key
+    cloud.undeletable.add(kept)
+    with pytest.raises(DeploymentError, match="AccessDenied") as caught:
+        destroy(cloud, want, data=True)
+    assert kept in str(caught.value)
+    cloud.undeletable.clear()
+    destroy(cloud, want, data=True)
+    assert cloud.objects == {}
+
+
+def test_what_a_deployment_records_meanwhile_stays_recorded(
+    cloud: FakeCloud, want: Desired
+) -> None:
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    new = Entry("model", "small-by-another-run")
+
+    def say(done: str) -> None:
+        store.change(lambda record: record.having([new]))
+
+    teardown(cloud, store, store.load(), say)
+    assert new in store.load().entries
