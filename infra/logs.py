@@ -6,6 +6,7 @@ A group or stream that does not exist yet is empty, not an error.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from infra.aws import Cloud
 from infra.observe import describe
@@ -45,7 +46,7 @@ class LogTail:
                 return lines
             lines += [event["message"].rstrip("\n") for event in answer["events"]]
             token = answer.get("nextForwardToken")
-            if not answer["events"] or not token or token == self._tokens.get(stream):
+            if not token or token == self._tokens.get(stream):  # a page may be empty before the end
                 return lines
             self._tokens[stream] = token
 
@@ -53,6 +54,8 @@ class LogTail:
 def last_lines(cloud: Cloud, group: str, prefix: str, count: int) -> list[str]:
     """The last lines of the newest streams of a group."""
     lines: list[str] = []
+    if count < 1:
+        return lines
     for stream in reversed(streams(cloud, group, prefix)):
         answer = describe(
             cloud,
@@ -62,7 +65,7 @@ def last_lines(cloud: Cloud, group: str, prefix: str, count: int) -> list[str]:
                 "logGroupName": group,
                 "logStreamName": stream,
                 "startFromHead": False,
-                "limit": count,
+                "limit": min(count, _PAGE),
             },
         )
         events = answer["events"] if answer else []
@@ -77,7 +80,11 @@ def streams(cloud: Cloud, group: str, prefix: str) -> list[str]:
     place: dict[str, object] = {"logGroupName": group}
     if prefix:
         place["logStreamNamePrefix"] = prefix
-    answer = describe(cloud, "logs", "describe_log_streams", place)
-    found = answer["logStreams"] if answer else []
+    found: list[dict[str, Any]] = []
+    while answer := describe(cloud, "logs", "describe_log_streams", place):
+        found += answer["logStreams"]
+        if not answer.get("nextToken"):
+            break
+        place["nextToken"] = answer["nextToken"]
     found.sort(key=lambda stream: stream.get("creationTime", 0))
     return [stream["logStreamName"] for stream in found]

@@ -116,3 +116,24 @@ def test_the_screen_shows_stages_and_survives_markup(capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert "a [bold]line[/] of somebody else" in text
     assert "training job [x] is complete" in text
+
+
+def test_empty_pages_of_a_log_are_passed_over() -> None:
+    cloud = FakeCloud()
+    cloud.sparse = True
+    cloud.logs["job/1"] = ["a"]
+    tail = LogTail(cloud, "group", "job/")
+    assert [*tail.new_lines(), *tail.new_lines()] == ["a"]
+
+
+def test_the_last_lines_are_found_behind_many_streams() -> None:
+    cloud = FakeCloud()
+    cloud.logs = {f"{number:03}": [str(number)] for number in range(120)}
+    assert last_lines(cloud, "group", "", 1) == ["119"]
+
+
+def test_no_lines_asked_for_are_none() -> None:
+    cloud = FakeCloud()
+    cloud.logs = {"1": ["a"]}
+    assert last_lines(cloud, "group", "", 0) == []
+    assert "get_log_events" not in cloud.calls
