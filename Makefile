@@ -5,8 +5,9 @@ PROJECT ?= examples/flights
 TARGET  ?= local
 PY  := .venv/bin/python
 KIT := $(PY) -m infra
-ON  := --project $(PROJECT) --target $(TARGET)
-export PROJECT TARGET
+# Quoted by the shell, not by make: a path or a row may hold spaces and quotes.
+ON  := --project "$$PROJECT" --target "$$TARGET"
+export PROJECT TARGET DATA LABEL
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help deploy plan status logs invoke destroy init test lint clean
@@ -28,13 +29,13 @@ logs: .venv/deploy.stamp  ## the last log lines of the training job and the endp
 	@$(KIT) logs $(ON)
 
 invoke: .venv/deploy.stamp  ## one prediction; DATA='{"column": value, …}' or DATA=rows.json
-	@$(KIT) invoke $(ON) $(if $(DATA),--data '$(DATA)')
+	@$(KIT) invoke $(ON) $(if $(DATA),--data "$$DATA")
 
 destroy: .venv/deploy.stamp  ## delete what deploy created, and nothing else; YES=1 asks no question
 	@$(KIT) destroy $(ON) $(if $(YES),--yes)
 
 init: .venv/deploy.stamp  ## a project.toml for your table: DATA=table.csv LABEL=column
-	@$(KIT) init --data '$(DATA)' --label '$(LABEL)'
+	@$(KIT) init --data "$$DATA" --label "$$LABEL"
 
 test: .venv/dev.stamp  ## style, types, import rules and the whole suite
 	@$(PY) -m tests

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os.path import expanduser
 from pathlib import Path
 from typing import Protocol
 
@@ -110,18 +111,25 @@ def local_files(location: str, directory: Path) -> tuple[Path, ...]:
     Raises:
         DataError: there is no such file, or none of a kind that can be read.
     """
-    path = Path(location).expanduser()
-    path = path if path.is_absolute() else directory / path
+    given = Path(expanduser(location))
+    path = directory / given
     if path.is_dir():
-        files = [child for child in path.iterdir() if child.suffix.lower() in SUFFIXES]
+        files = [
+            child
+            for child in path.iterdir()
+            if child.suffix.lower() in SUFFIXES and child.is_file()
+        ]
         missing = f"holds no file ending in {' or '.join(SUFFIXES)}"
+    elif path.is_file():
+        files, missing = [path], ""
     elif any(sign in location for sign in "*?["):
-        anchor = Path(path.anchor)
-        files = [found for found in anchor.glob(str(path.relative_to(anchor))) if found.is_file()]
+        # Only what was written is a pattern; the project's directory may hold brackets of its own.
+        start = Path(given.anchor) if given.is_absolute() else directory
+        pattern = str(given.relative_to(given.anchor))
+        files = [found for found in start.glob(pattern) if found.is_file()]
         missing = "matches no file"
     else:
-        files = [path] if path.is_file() else []
-        missing = "does not exist"
+        files, missing = [], "does not exist"
     if not files:
         raise DataError(missing, where=str(path), cure=_neighbours(path))
     return tuple(sorted(files))

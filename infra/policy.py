@@ -30,9 +30,10 @@ def execution_policy(
         account: the account's number.
         region: where the project is.
     """
-    readable = [f"arn:aws:s3:::{uri.removeprefix('s3://')}*" for uri in external]
-    buckets = sorted({uri.removeprefix("s3://").split("/", 1)[0] for uri in external} | {bucket})
-    prefixes = [uri.removeprefix("s3://").partition("/")[2] + "*" for uri in external]
+    places = [uri.removeprefix("s3://").partition("/") for uri in external]
+    readable = [f"arn:aws:s3:::{name}/{prefix}*" for name, _, prefix in places]
+    buckets = sorted({name for name, _, _ in places} | {bucket})
+    prefixes = [f"{prefix}*" for _, _, prefix in places]
     registry = f"arn:aws:ecr:{region}"
     statements: list[dict[str, object]] = [
         {

@@ -89,7 +89,7 @@ def draft(
         )
     table = tables.read(local_files(data, Path()))
     inference = infer(table, label, task)
-    source = os.path.relpath(data, directory)
+    source = os.path.relpath(os.path.expanduser(data), directory)
     target = inference.target
     classes = ""
     if target.classes:

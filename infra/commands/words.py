@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +31,7 @@ def typed(command: str, args: argparse.Namespace) -> str:
     """How to type another command for the same project and target."""
     words = [f"make {command}"]
     if args.project.rstrip("/") != DEFAULT_PROJECT:
-        words.append(f"PROJECT={args.project.rstrip('/')}")
+        words.append(f"PROJECT={shlex.quote(args.project.rstrip('/'))}")
     if args.target != "local":
         words.append(f"TARGET={args.target}")
     return " ".join(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from infra import project
 from infra.commands import logs
+from infra.policy import execution_policy
 from infra.prepare import prepare
 from infra.record import Entry, Record, RecordStore
 from tests.support import projects
@@ -121,3 +123,9 @@ def test_a_region_other_than_the_first_is_named_when_its_bucket_is_made(
     assert plan.desired.bucket.request()["CreateBucketConfiguration"] == {
         "LocationConstraint": "eu-central-1"
     }
+
+
+def test_the_policy_for_a_whole_bucket_is_for_no_other_bucket() -> None:
+    policy = execution_policy("small", BUCKET, ["s3://elsewhere"], "123456789012", "us-east-1")
+    assert "arn:aws:s3:::elsewhere/*" in json.dumps(policy)
+    assert "arn:aws:s3:::elsewhere*" not in json.dumps(policy)

@@ -112,3 +112,10 @@ def test_odd_names_of_columns_survive(here: Path) -> None:
     assert init(data="odd.csv", label="y").code == 0
     columns = project.load(here / "projects/odd").problem.columns
     assert json.dumps([column.name for column in columns]) == json.dumps(names)
+
+
+def test_a_table_at_home_is_found_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(here))
+    said = init(data="~/My Table.csv")
+    assert said.code == 0, said.err
+    assert project.load(here / "projects/my-table").data.files

@@ -121,3 +121,19 @@ def test_an_s3_location_stays_where_it_is_and_its_objects_make_the_digest() -> N
 def test_an_empty_s3_location_is_told() -> None:
     with pytest.raises(DataError, match="nothing under"):
         remote_channel("train", "s3://bucket/rows/", FakeCloud())
+
+
+@pytest.mark.parametrize("place", ["my [first] project", "größe; $x"])
+def test_data_is_found_whatever_the_directories_are_called(tmp_path: Path, place: str) -> None:
+    directory = tmp_path / place / "project"
+    directory.mkdir(parents=True)
+    (tmp_path / place / "rows [1].csv").write_text("x\n1\n")
+    (tmp_path / place / "folder.parquet").mkdir()
+    expected = (tmp_path / place / "rows [1].csv").resolve()
+    for location in ("../*.csv", "../rows [1].csv", "..", str(tmp_path / "*" / "*.csv")):
+        assert [one.resolve() for one in local_files(location, directory)] == [expected]
+
+
+def test_a_home_that_nobody_has_is_a_file_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        local_files("~nobody-of-this-name/rows.csv", tmp_path)
