@@ -7,7 +7,9 @@ Errors are one message on stderr and exit code 1; KIT_DEBUG=1 shows the tracebac
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -88,5 +90,13 @@ def fail(error: Exception, command: str) -> int:
     return 1
 
 
+def program(argv: Sequence[str] | None = None) -> int:
+    """The same as a process of its own: SIGTERM is like Ctrl-C, and any terminal will do."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    return main(argv)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

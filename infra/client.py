@@ -56,7 +56,12 @@ class Client:
             ContainerError: the container failed.
             DeploymentError: the endpoint does not exist or cannot be reached.
         """
-        body = json.dumps({"instances": list(records)}, allow_nan=False).encode()
+        try:
+            body = json.dumps({"instances": list(records)}, allow_nan=False).encode()
+        except ValueError:
+            raise InputError(
+                "not_finite", "a number is not finite", cure="Write null for what is missing."
+            ) from None
         return self.send(body)
 
     def send(self, body: bytes) -> Answer:

@@ -83,6 +83,8 @@ def _cure(kind: str, code: str, words: str) -> str | None:
         "ReadTimeoutError": "Run the command again: it goes on where it stopped.",
         "ConnectionClosedError": "Run the command again: it goes on where it stopped.",
     }
+    if kind in ("EndpointConnectionError", "ConnectionClosedError") and "//127.0.0.1:" in words:
+        return "The local cloud has ended, and what it held is gone: `make deploy` builds it again."
     if kind in known:
         return known[kind]
     if code in _EXPIRED:

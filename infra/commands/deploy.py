@@ -9,9 +9,12 @@ that training computed.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from infra.aws import Cloud
     from infra.plan import Plan
     from infra.progress import Progress
+    from infra.project import Settings
     from shared.bundle import Bundle
 
 STAGES = 5
@@ -49,6 +53,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+@contextmanager
+def alone(build: Path, shown: Progress) -> Iterator[None]:
+    """One deployment of a project at a time, since they share `build`: a second one waits."""
+    build.mkdir(parents=True, exist_ok=True)
+    with (build / "deploy.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            shown.line("Another deployment of this project is under way; this one waits for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 class Deployment:
     """One run of deploy: what it is doing now, and what came of it."""
 
@@ -61,14 +78,21 @@ class Deployment:
     def run(self, shown: Progress) -> None:
         """Go through the stages."""
         from infra import project
+        from infra.prepare import build_directory
+
+        settings = project.load(self._args.project)
+        build = build_directory(settings.name)
+        with alone(build, shown):
+            self._deploy(settings, build, shown)
+
+    def _deploy(self, settings: Settings, build: Path, shown: Progress) -> None:
         from infra.apply import CloudExecutor, apply, found
         from infra.aws import connect
         from infra.check import check
         from infra.outputs import fetch_report
-        from infra.prepare import build_directory, prepare
+        from infra.prepare import prepare
         from infra.record import RecordStore
 
-        settings = project.load(self._args.project)
         target = self._args.target
         shown.stage("local cloud" if target == "local" else "AWS account")
         cloud = connect(target, settings.aws)
@@ -77,7 +101,6 @@ class Deployment:
         plan = prepare(settings, cloud)
         if plan.trains:
             check(settings)
-        build = build_directory(settings.name)
         store = RecordStore(cloud, plan.desired.bucket.name, settings.name)
         self._executor = CloudExecutor(cloud, store, shown, build)
         apply(plan, self._executor, shown)

@@ -20,6 +20,10 @@ CURES = {
         exceptions.EndpointConnectionError(endpoint_url="https://sts.test"),
         "network",
     ),
+    "a local cloud that has ended": (
+        exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:40863/"),
+        "make deploy` builds it again",
+    ),
     "an answer that never comes": (
         exceptions.ReadTimeoutError(endpoint_url="https://sts.test"),
         "goes on where it stopped",

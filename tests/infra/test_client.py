@@ -112,3 +112,8 @@ def test_large_numbers_may_differ_by_their_size_and_nan_is_a_difference() -> Non
     assert differs({"value": 1_000_000.0}, {"value": 1_000_001.0}) is None
     assert differs({"value": 100.0}, {"value": 100.1}) == "value is 100.0, not 100.1"
     assert differs({"value": float("nan")}, {"value": 1.0}) is not None
+
+
+def test_a_number_that_json_does_not_have_is_told_before_anything_is_sent() -> None:
+    with pytest.raises(InputError, match="not finite"):
+        Client("small", None).predict([{"x": float("inf")}])

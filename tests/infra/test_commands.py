@@ -233,14 +233,15 @@ def deploying(place: Place, until: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_the_job_running_and_the_next_deploy_attaches_to_it(
-    deployed: Said, place: Place
+    deployed: Said, place: Place, how: signal.Signals
 ) -> None:
     gate = place.directory / "gate"
     gate.touch()
-    (place.directory / "train.py").write_text(TRAIN + "print('another program')\n")
+    (place.directory / "train.py").write_text(TRAIN + f"print('another program, {how.name}')\n")
     with deploying(place, until="trial 1/1") as process:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(how)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130
     assert "goes on by itself" in err
@@ -251,6 +252,38 @@ def test_ctrl_c_leaves_the_job_running_and_the_next_deploy_attaches_to_it(
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "small is InService and verified" in out
+
+
+def test_a_second_deploy_waits_for_the_first_and_then_finds_everything_there(
+    deployed: Said, place: Place
+) -> None:
+    gate = place.directory / "gate"
+    gate.touch()
+    (place.directory / "train.py").write_text(TRAIN + "print('two at once')\n")
+    with deploying(place, until="trial 1/1") as first, deploying(place, until="waits") as second:
+        gate.unlink()
+        out, err = first.communicate(timeout=60)
+        assert first.returncode == 0, err
+        assert "create endpoint config" in out
+        out, err = second.communicate(timeout=60)
+        assert second.returncode == 0, err
+        assert "No changes" in out
+
+
+def test_destroy_deletes_it_and_keeps_a_cloud_in_which_somebody_has_a_bucket(
+    deployed: Said, place: Place
+) -> None:
+    cloud = local.find(place.directory / "cloud")
+    assert cloud is not None
+    s3 = cloud.session().client("s3")
+    s3.create_bucket(Bucket="rows-of-mine")
+    said = place.run("destroy")
+    assert said.code == 0, said.err
+    assert "it is stopped" not in said.out
+    assert "is not deployed" in place.run("destroy").out
+    assert "is not deployed" in place.run("status").out
+    s3.delete_bucket(Bucket="rows-of-mine")
+    assert place.run("deploy").code == 0
 
 
 def test_destroy_deletes_it_and_stops_the_cloud_in_which_nothing_else_lives(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.__main__ import COMMANDS, fail
+from infra.commands.words import typed
 from shared.errors import DataError
 from tests.support import projects
 from tests.support.quick_training import command
@@ -80,3 +84,41 @@ def test_any_error_is_told_without_a_traceback(
 ) -> None:
     assert fail(error, "deploy") == 1
     assert told in capsys.readouterr().err
+
+
+def test_a_terminal_without_our_characters_is_no_reason_to_fail(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,größe\n" + "".join(f"{n},{n % 2}\n" for n in range(100)))
+    done = subprocess.run(
+        [sys.executable, "-m", "infra", "init", "--data", "rows.csv", "--label", "größe"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "predict gr\\xf6\\xdfe" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["my project", "it's; $HOME"])
+def test_make_hands_on_what_it_is_given_and_what_is_to_be_typed_can_be_typed(name: str) -> None:
+    row = f'{{"name": "{name}"}}'
+    done = subprocess.run(
+        ["make", "-n", "-o", ".venv/deploy.stamp", "invoke", f"PROJECT={name}", f"DATA={row}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    line = done.stdout.splitlines()[-1].replace(".venv/bin/python -m infra", "printf '%s|'")
+    values = {"PROJECT": name, "TARGET": "local", "DATA": row}
+    said = subprocess.run(
+        ["/bin/sh", "-c", line],
+        env={**os.environ, **values},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == f"invoke|--project|{name}|--target|local|--data|{row}|"
+    typed_ = typed("deploy", argparse.Namespace(project=name, target="local"))
+    assert shlex.split(typed_) == ["make", "deploy", f"PROJECT={name}"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from infra import package
-from infra.__main__ import main
+from infra.__main__ import main, program
 from shared.schema import Column
 from tests.support import bundles
 
@@ -97,7 +97,7 @@ def command(*words: str) -> Said:
 def run(arguments: Sequence[str]) -> int:
     """The program."""
     with installed(Path(arguments[0])):
-        return main(arguments[1:])
+        return program(arguments[1:])
 
 
 if __name__ == "__main__":
