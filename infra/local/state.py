@@ -119,7 +119,9 @@ def page(
         keys["Status"] = status
     found = [each for each in resources if _matches(request, each, name, keys)]
     order = request.get("SortOrder", "Descending" if newest_first else "Ascending")
-    found.sort(key=keys[sort_by], reverse=order == "Descending")
+    found.sort(key=keys[sort_by])
+    if order == "Descending":  # of two made in the same millisecond, too, the later one comes first
+        found.reverse()
     start = _offset(request.get("NextToken"))
     size = request.get("MaxResults", 10)
     rest = start + size < len(found)

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.app import Application
 from infra.local.processes import Ledger
-from infra.local.state import Cloud, Settings
+from infra.local.state import Cloud, Settings, now, page
 from tests.support.local_cloud import BUCKET, Bench
 
 pytestmark = pytest.mark.slow
@@ -221,3 +221,9 @@ def test_a_full_disk_is_an_error_that_names_the_disk_and_is_not_retried(tmp_path
     body = Application(cloud, moto)(environ, lambda status, headers: answers.append(status))
     assert answers[0].startswith("507")
     assert f"the disk that holds {tmp_path} is full".encode() in b"".join(body)
+
+
+def test_of_two_resources_of_the_same_millisecond_the_later_one_is_the_newest() -> None:
+    moment = now()
+    found, _ = page(["first", "second"], {}, name=str, created=lambda each: moment)
+    assert found == ["second", "first"]
