@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{file.name} is gone." + _what_stays(store.prefix, args))
     else:
         print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
-    if args.target == "local" and not others(cloud, store.bucket):
+    if args.target == "local" and others(cloud, store.bucket):
+        print("The local cloud goes on for what else is in it; python -m infra.local stop ends it.")
+    elif args.target == "local":
         from infra import local
 
         local.stop(local_root())

@@ -280,6 +280,7 @@ def test_destroy_deletes_it_and_keeps_a_cloud_in_which_somebody_has_a_bucket(
     said = place.run("destroy")
     assert said.code == 0, said.err
     assert "it is stopped" not in said.out
+    assert "goes on for what else is in it" in said.out
     assert "is not deployed" in place.run("destroy").out
     assert "is not deployed" in place.run("status").out
     s3.delete_bucket(Bucket="rows-of-mine")
