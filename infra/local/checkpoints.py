@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from infra.local.buckets import Buckets, Location, MissingError
+from infra.local.state import log_exception
 
 INTERVAL = 1.0
 
@@ -48,7 +49,10 @@ class CheckpointSync:
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL):
-            self._push()
+            try:
+                self._push()
+            except Exception:  # what did not go up now goes up the next time, or fails the job
+                log_exception()
 
     def _scan(self) -> dict[str, tuple[int, int]]:
         found: dict[str, tuple[int, int]] = {}

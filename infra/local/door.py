@@ -27,6 +27,7 @@ from shared.errors import LocalCloudError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LOG = "cloud.log"
+LOCK = "cloud.lock"
 START_TIMEOUT = 60.0
 STOP_GRACE = 10.0
 ROOM_NEEDED = 200 * 1024 * 1024
@@ -98,6 +99,12 @@ def ensure(root: Path) -> LocalCloud:
     root = root.resolve()
     try:
         root.mkdir(parents=True, exist_ok=True)
+        if (root / "work").exists() and not (root / LOCK).exists():
+            raise LocalCloudError(
+                "there is a directory `work` here that the local cloud did not make",
+                where=str(root),
+                cure="Give the local cloud a directory of its own: LOCAL_CLOUD_ROOT, or --root.",
+            )
         with _only_one(root):
             record = Record.read(root)
             if record and record.answers():
@@ -125,7 +132,7 @@ def stop(root: Path) -> bool:
     What it held is gone then: buckets, jobs, endpoints.
     """
     root = root.resolve()
-    if not root.is_dir():
+    if not (root / LOCK).exists():  # then nothing here was made by a local cloud
         return False
     with _only_one(root):
         record = Record.read(root)
@@ -141,7 +148,7 @@ def _cloud(root: Path, record: Record) -> LocalCloud:
 @contextmanager
 def _only_one(root: Path) -> Iterator[None]:
     """One process at a time may start or stop the daemon of a directory."""
-    with (root / "cloud.lock").open("w") as lock:
+    with (root / LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

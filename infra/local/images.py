@@ -9,6 +9,7 @@ image, for which its own Python interpreter stands in.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -71,9 +72,12 @@ def push(
         shutil.copytree(tree, copy / "tree", ignore=_LEFT_OUT)
         (copy / "image.json").write_text(json.dumps(content))
         digest = _digest(copy)
-        if not (store / digest).exists():
+        try:
             copy.rename(store / digest)
-    if not _exists(ecr, repository):
+        except OSError:
+            if not (store / digest).is_dir():  # else it is there already, with the same content
+                raise
+    with contextlib.suppress(ecr.exceptions.RepositoryAlreadyExistsException):
         ecr.create_repository(repositoryName=repository)
     part = {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 0}
     manifest = {
@@ -83,12 +87,13 @@ def push(
         "layers": [],
     }
     if _manifest(ecr, repository, {"imageTag": tag}) != manifest:
-        ecr.put_image(
-            repositoryName=repository,
-            imageTag=tag,
-            imageManifest=json.dumps(manifest),
-            imageManifestMediaType=MEDIA_TYPE,
-        )
+        with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
+            ecr.put_image(
+                repositoryName=repository,
+                imageTag=tag,
+                imageManifest=json.dumps(manifest),
+                imageManifestMediaType=MEDIA_TYPE,
+            )
     return f"{REGISTRY}/{repository}:{tag}"
 
 
@@ -126,14 +131,6 @@ def _stored(ecr: Any, store: Path, uri: str) -> Image | None:
         return None
     commands = json.loads((place / "image.json").read_text())["commands"]
     return Image(uri, digest, place / "tree", commands)
-
-
-def _exists(ecr: Any, repository: str) -> bool:
-    try:
-        ecr.describe_repositories(repositoryNames=[repository])
-    except ecr.exceptions.RepositoryNotFoundException:
-        return False
-    return True
 
 
 def _manifest(ecr: Any, repository: str, image: Mapping[str, str]) -> Any:

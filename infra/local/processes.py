@@ -177,6 +177,7 @@ class Process:
 
 def remove_tree(path: Path) -> None:
     """Remove a process's files, even where its model is read-only."""
-    for each in (found for found in path.rglob("*") if found.is_dir()):
-        each.chmod(0o755)
+    for each in path.rglob("*"):
+        if each.is_dir() and not each.is_symlink():  # where a link leads is not ours
+            each.chmod(0o755)
     shutil.rmtree(path, ignore_errors=True)

@@ -361,3 +361,14 @@ def test_drivers_with_unquoted_paths_run_where_the_directory_has_a_space(
         local.stop(place)
     aliases = Path("/tmp").glob("local-cloud-*/work")
     assert place / "work" not in {alias.readlink() for alias in aliases}
+
+
+def test_a_directory_that_is_not_its_own_is_neither_used_nor_emptied(tmp_path: Path) -> None:
+    mine = tmp_path / "work" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of it")
+    assert local.stop(tmp_path) is False
+    with pytest.raises(LocalCloudError, match="did not make") as error:
+        local.ensure(tmp_path)
+    assert "LOCAL_CLOUD_ROOT" in str(error.value.cure)
+    assert mine.read_text() == "years of it"

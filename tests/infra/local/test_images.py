@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_changing_the_tree_later_does_not_change_the_image(bench: Bench, tmp_pat
     stored = images(bench.cloud.root) / digest(bench, "kit/copy", "v1").removeprefix("sha256:")
     assert (stored / "tree" / "program.py").read_text() == "1"
     assert not (stored / "tree" / "__pycache__").exists()
+
+
+def test_many_that_push_the_same_at_once_all_succeed(bench: Bench, tmp_path: Path) -> None:
+    place = tree(tmp_path / "a", "pushed by many")
+    bench.cloud.has_image("kit/crowd", "v1")  # whatever is loaded late is loaded now
+    with ThreadPoolExecutor(8) as pool:
+        pushes = [
+            pool.submit(bench.cloud.push_image, "kit/crowd", "v1", place, COMMANDS)
+            for _ in range(16)
+        ]
+        uris = {push.result() for push in pushes}
+    assert len(uris) == 1
+    assert bench.cloud.has_image("kit/crowd", "v1")

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import sys
 from pathlib import Path
 
 import pytest
 
-from infra.local.processes import Ledger, Process, identity, is_alive
+from infra.local.processes import Ledger, Process, identity, is_alive, remove_tree
 from tests.support.local_cloud import is_gone, until
 
 pytestmark = pytest.mark.slow
@@ -76,3 +77,14 @@ def test_a_process_is_known_by_its_start_not_only_by_its_pid() -> None:
     assert started is not None
     assert is_alive(os.getpid(), started)
     assert not is_alive(os.getpid(), "another boot/1")
+
+
+def test_removing_files_leaves_alone_where_links_lead(tmp_path: Path) -> None:
+    private, place = tmp_path / "private", tmp_path / "place"
+    private.mkdir(mode=0o700)
+    (place / "model").mkdir(parents=True)
+    (place / "model" / "link").symlink_to(private)
+    (place / "model").chmod(0o555)
+    remove_tree(place)
+    assert not place.exists()
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
