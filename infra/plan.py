@@ -17,6 +17,7 @@ from infra.resources import (
     Desired,
     Endpoint,
     Serving,
+    is_config_of,
 )
 from shared.errors import DeploymentError
 
@@ -178,7 +179,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
 
 def _refuse_a_stranger(desired: Desired, endpoint: ObservedEndpoint | None) -> None:
-    if endpoint and endpoint.config and not desired.owns_config(endpoint.config):
+    if endpoint and endpoint.config and not is_config_of(desired.project, endpoint.config):
         raise DeploymentError(
             f"an endpoint of this name exists and runs on {endpoint.config!r}, which this project "
             "did not make",

@@ -36,6 +36,8 @@ VOLUME_GIB = 30
 # How long a container may take to load its model before its first ping, and to fetch the model.
 STARTUP_SECONDS = 300
 DOWNLOAD_SECONDS = 300
+# What there is under a project's prefix in S3, beside its record.
+FOLDERS = ("checkpoints", "code", "data", "jobs", "problems")
 
 Request = dict[str, object]
 
@@ -309,9 +311,10 @@ class Desired:
         )
         return Serving(model, config, Endpoint(self.project, config.name, self.tags))
 
-    def owns_config(self, name: str) -> bool:
-        """Whether an endpoint config of that name was made for this project."""
-        return re.fullmatch(rf"{re.escape(self.project)}-[0-9a-f]{{12}}", name) is not None
+
+def is_config_of(project: str, name: str) -> bool:
+    """Whether an endpoint config of that name was made for the project."""
+    return re.fullmatch(rf"{re.escape(project)}-[0-9a-f]{{12}}", name) is not None
 
 
 def bucket_name(aws: Aws, account: Account) -> str:

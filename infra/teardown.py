@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
-from infra.observe import describe
+from infra.observe import describe, endpoint
 from infra.plan import Call, Wait
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
-from infra.resources import Role
+from infra.resources import FOLDERS, Role, is_config_of
 from infra.watch import Watch
 from shared.errors import DeploymentError
 
@@ -59,16 +59,18 @@ def teardown(
     watch = Watch(cloud, Lines(0))
     for deletion in deletions(record):
         try:
-            _delete(cloud, watch, deletion)
+            stranger = _stranger(cloud, store.project, deletion.entry)
+            if not stranger:
+                _delete(cloud, watch, deletion)
             record = _strike(store, deletion.entry)
         except Exception as error:
             raise explain(error, f"Deleting {deletion.title}") from error
-        say(deletion.title)
+        say(f"{deletion.title} is left alone: {stranger}" if stranger else deletion.title)
     return record
 
 
 def wipe(cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], None]) -> None:
-    """Delete everything under the project's prefix in S3, and the bucket if it was made for it.
+    """Delete what deploy and its jobs put into S3, and the bucket if it was made for it.
 
     The record goes last but one, so that an interrupted wipe can be repeated; the bucket only goes
     when nothing of others is in it.
@@ -121,6 +123,14 @@ def _delete(cloud: Cloud, watch: Watch, deletion: Deletion) -> None:
         watch.until(Wait("gone", name, _GONE_SECONDS))
 
 
+def _stranger(cloud: Cloud, project: str, entry: Entry) -> str | None:
+    """Why an endpoint of the project's name is somebody else's; ours may have gone long ago."""
+    found = endpoint(cloud, entry.name) if entry.kind == "endpoint" else None
+    if found is None or not found.config or is_config_of(project, found.config):
+        return None
+    return f"it runs on {found.config}, which this project did not make"
+
+
 def _strike(store: RecordStore, entry: Entry) -> Record:
     return store.change(lambda record: record.without([entry]))
 
@@ -135,13 +145,16 @@ def _make(cloud: Cloud, calls: Sequence[Call]) -> None:
 
 
 def _empty(cloud: Cloud, store: RecordStore) -> None:
-    place = {"Bucket": store.bucket, "Prefix": f"{store.project}/"}
+    for folder in FOLDERS:
+        _empty_folder(cloud, store, f"{store.project}/{folder}/")
+
+
+def _empty_folder(cloud: Cloud, store: RecordStore, prefix: str) -> None:
+    place = {"Bucket": store.bucket, "Prefix": prefix}
     token: dict[str, object] = {}
     while True:
         page = cloud.call("s3", "list_objects_v2", {**place, **token})
-        keys = [
-            {"Key": entry["Key"]} for entry in page.get("Contents", []) if entry["Key"] != store.key
-        ]
+        keys = [{"Key": entry["Key"]} for entry in page.get("Contents", [])]
         if keys:
             answer = cloud.call(
                 "s3", "delete_objects", {"Bucket": store.bucket, "Delete": {"Objects": keys}}

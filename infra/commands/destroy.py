@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument(
-        "--data", action="store_true", help="also everything under the project's prefix in S3"
+        "--data", action="store_true", help="also data, code, checkpoints and bundles in S3"
     )
 
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         for deletion in deletions(record):
             print(f"  {deletion.title}")
         if args.data:
-            print(f"  everything under {store.prefix}")
+            print(f"  data, code, checkpoints and bundles under {store.prefix}")
         if args.target == "aws" and not args.yes and not confirmed("Delete all of it?"):
             print("Nothing was deleted. (YES=1 or --yes answers the question.)")
             return 1

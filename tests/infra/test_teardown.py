@@ -75,7 +75,7 @@ def test_what_the_record_does_not_list_stays(cloud: FakeCloud, want: Desired) ->
 def test_the_endpoint_goes_before_what_it_uses(cloud: FakeCloud, want: Desired) -> None:
     cloud.calls.clear()
     destroy(cloud, want, data=True)
-    deletes = [call for call in cloud.calls if call.startswith("delete_")]
+    deletes = [*dict.fromkeys(call for call in cloud.calls if call.startswith("delete_"))]
     assert deletes == [
         "delete_endpoint",
         "delete_endpoint_config",
@@ -157,3 +157,19 @@ def test_what_a_deployment_records_meanwhile_stays_recorded(
 
     teardown(cloud, store, store.load(), say)
     assert new in store.load().entries
+
+
+def test_what_others_keep_under_the_same_prefix_stays(cloud: FakeCloud, want: Desired) -> None:
+    cloud.objects["small/raw/rows.csv"] = b"mine"
+    destroy(cloud, want, data=True)
+    assert cloud.objects == {"small/raw/rows.csv": b"mine"}
+    assert cloud.buckets
+
+
+def test_an_endpoint_that_somebody_else_made_in_its_place_stays(
+    cloud: FakeCloud, want: Desired
+) -> None:
+    cloud.endpoints[want.project]["EndpointConfigName"] = "theirs"
+    said = destroy(cloud, want, data=False)
+    assert cloud.endpoints[want.project]["EndpointStatus"] == "InService"
+    assert any("left alone" in line and "theirs" in line for line in said)
