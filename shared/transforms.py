@@ -185,16 +185,19 @@ class TargetTransform:
         return ((target_values - self.centre) / self.spread).astype(np.float32)
 
     def decode(self, outputs: Array) -> npt.NDArray[np.float64]:
-        """Regression: network outputs [n] or [n, 1] → target values, float64 [n]."""
+        """Regression: network outputs [n] or [n, 1] → target values, float64 [n].
+
+        They stay within 1e140, as the target itself does: a network far out of its depth answers
+        with a number, and the square of its error is one too.
+        """
         scaled: npt.NDArray[np.float64] = np.asarray(outputs, dtype=np.float64).reshape(-1)
         result = scaled * self.spread + self.centre
         if self.unit is not None:
+            most = math.log(scaling.HUGE) - math.log(self.unit)
             # math.expm1 row by row: np.expm1 differs in the last bit between batch sizes.
-            result = np.fromiter(
-                map(math.expm1, np.minimum(result, 700.0)), np.float64, len(result)
-            )
+            result = np.fromiter(map(math.expm1, np.minimum(result, most)), np.float64, len(result))
             result *= self.unit
-        return result
+        return np.clip(result, -scaling.HUGE, scaling.HUGE)
 
 
 _ALL = slice(None)

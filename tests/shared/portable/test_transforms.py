@@ -250,9 +250,12 @@ def test_decoding_one_output_gives_the_bits_it_has_in_a_batch() -> None:
     assert [fit.decode(outputs[i : i + 1])[0] for i in range(1001)] == batch.tolist()
 
 
-def test_an_absurd_output_is_still_decoded_to_a_finite_number() -> None:
-    fit = TargetTransform.fit(np.array([1.0, 10.0, 100.0]), REGRESSION, log=True)
-    assert np.isfinite(fit.decode(np.array([3e38], dtype=np.float32))).all()
+@pytest.mark.parametrize("scale", [1e-130, 1.0, 1e6, 1e130])
+@pytest.mark.parametrize("log", [True, False])
+def test_the_error_of_an_absurd_output_still_has_a_finite_square(scale: float, log: bool) -> None:
+    fit = TargetTransform.fit(scale * np.array([1.0, 10.0, 100.0]), REGRESSION, log)
+    decoded = fit.decode(np.array([3e38, 1e4, -3e38], dtype=np.float32))
+    assert np.isfinite(np.square(decoded)).all()
 
 
 def test_class_indices_are_left_alone() -> None:
