@@ -140,7 +140,8 @@ def write(
     """Write a bundle, the manifest last, and load it again to prove it.
 
     Args:
-        directory: is made if need be; may hold an older bundle of the same files.
+        directory: is made if need be; may hold an older bundle of the same files, and what a
+            writer left that was killed.
         model_files: local files by their path in the bundle; model.onnx must be among them.
         project: see Manifest.
         hyperparameters: see Manifest.
@@ -162,6 +163,8 @@ def write(
     if MODEL not in model_files:
         raise BundleError(f"{MODEL} is not given", where=str(directory))
     (directory / MANIFEST).unlink(missing_ok=True)
+    for torn in directory.rglob(f"{files.TEMPORARY}*"):
+        torn.unlink()
     texts = {
         "schema.json": schema.to_json(),
         "transforms.json": documents.dumps({"features": transforms, "target": target_transform}),

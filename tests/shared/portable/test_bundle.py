@@ -67,6 +67,16 @@ def test_a_bundle_may_be_written_over_an_older_one(written: Bundle, tmp_path: Pa
     assert bundles.write(tmp_path).manifest == written.manifest
 
 
+def test_what_a_killed_writer_left_does_not_spoil_the_next_bundle(
+    written: Bundle, tmp_path: Path
+) -> None:
+    for place in ("bundle", "bundle/sources"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"{files.TEMPORARY}x1y2").write_bytes(b"half a file")
+    assert bundles.write(tmp_path).manifest == written.manifest
+    assert names(tmp_path / "bundle") == names(written.path)
+
+
 def test_without_its_manifest_a_bundle_is_refused_so_a_torn_write_is_too(copy: Path) -> None:
     (copy / "manifest.json").unlink()
     with pytest.raises(BundleError, match=r"manifest.json: the file is missing"):
