@@ -156,6 +156,12 @@ def check_space(space: Mapping[str, Range | Choice]) -> None:
             for value in dimension.values:
                 _checked(field, value)
             continue
+        if _types()[name][0] is int and not dimension.integer:
+            raise HyperparameterError(
+                "a range of whole numbers is needed",
+                where=f"hyperparameter {name!r}",
+                cure="Add integer = true",
+            )
         for bound in (dimension.min, dimension.max):
             _checked(field, int(bound) if dimension.integer else bound)
 

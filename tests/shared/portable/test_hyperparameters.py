@@ -203,7 +203,10 @@ def test_a_search_space_may_hold_only_what_the_knobs_allow() -> None:
         ({"learning": Choice((1,))}, "no such hyperparameter"),
         ({"dropout": Range(0.0, 2.0)}, "2.0 is not between"),
         ({"activation": Choice(("relux",))}, "Did you mean 'relu'"),
-        ({"layers": Range(1.5, 2.5)}, "a whole number is needed"),
+        (
+            {"layers": Range(1, 3)},
+            "'layers': a range of whole numbers is needed. Add integer = true",
+        ),
     ]:
         with pytest.raises(HyperparameterError, match=words):
             check_space(space)
