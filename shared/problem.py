@@ -47,6 +47,8 @@ class Split:
     column: str | None = None
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ProjectError(f"the seed {self.seed} is negative", where="split, seed")
         for name in ("validation", "test"):
             if not 0 < getattr(self, name) < 1:
                 raise ProjectError(
@@ -75,7 +77,7 @@ class Tuning:
     """How hyperparameters are searched.
 
     Raises:
-        ProjectError: a count is not positive.
+        ProjectError: a count is not positive, or the seed is negative.
         HyperparameterError: the space names an unknown knob or a value that it does not allow.
     """
 
@@ -91,6 +93,8 @@ class Tuning:
             raise ProjectError("trials must be 0 or more", where="tuning")
         if self.folds < 1:
             raise ProjectError("folds must be 1 or more", where="tuning")
+        if self.seed < 0:
+            raise ProjectError(f"the seed {self.seed} is negative", where="tuning, seed")
         check_space(self.space)
 
 

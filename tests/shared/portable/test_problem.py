@@ -83,6 +83,7 @@ def test_parts_that_do_not_fit_are_refused(changes: dict[str, Any], words: str) 
         ({"by": "column"}, "a split by column needs 'column'"),
         ({"validation": 0.0}, "split, validation: 0.0 is not a share"),
         ({"validation": 0.5, "test": 0.5}, "leave no rows"),
+        ({"seed": -1}, "split, seed: the seed -1 is negative"),
         (
             {"by": "time", "time": "t", "validation_from": "2014-01-01", "test_from": "2013-01-01"},
             "validation_from must be before test_from",
@@ -103,6 +104,8 @@ def test_a_search_that_cannot_be_is_refused() -> None:
         Tuning(trials=-1)
     with pytest.raises(ProjectError, match="folds"):
         Tuning(folds=0)
+    with pytest.raises(ProjectError, match="tuning, seed: the seed -1 is negative"):
+        Tuning(seed=-1)
     with pytest.raises(HyperparameterError, match="Did you mean 'dropout'"):
         Tuning(space={"drop_out": Choice((0.1,))})
 
