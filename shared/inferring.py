@@ -63,7 +63,8 @@ def infer_target(table: pyarrow.Table, name: str, task: Task | None = None) -> T
 
     Two different values, or true and false, are binary; text, and 3 to 20 different whole numbers
     of which each occurs 5 times or more on average, multiclass; all other numbers regression.
-    Classes are sorted, numbers by value; 0.0 and 1.0 are the classes 0 and 1.
+    Classes are sorted, numbers by value; 0.0 and 1.0 are the classes 0 and 1. Text stays as it is,
+    yes and no included, since labels are answered as the data has them.
 
     Args:
         table: the training data.
@@ -79,7 +80,7 @@ def infer_target(table: pyarrow.Table, name: str, task: Task | None = None) -> T
         cure = nearest(name, table.column_names)
         raise DataError(f"{name!r} is not a column", where="target", cure=cure)
     data = _plain(table.column(name))
-    kind = _kind(data)
+    kind = _label_kind(data)
     if kind is None:
         raise DataError(f"the Arrow type {data.type} cannot be predicted", where=where)
     column = Column(name, kind)
@@ -160,6 +161,16 @@ def _kind(data: Any) -> Kind | None:
     if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
         return _text_kind(data)
     return "category" if types.is_null(type_) else None
+
+
+def _label_kind(data: Any) -> Kind | None:
+    import pyarrow.compute
+
+    kind = _kind(data)
+    if kind == "boolean":
+        words = {str(value).lower() for value in pyarrow.compute.unique(data).to_pylist()}
+        return "category" if words & {"yes", "no"} else kind
+    return kind
 
 
 def _text_kind(data: Any) -> Kind:
