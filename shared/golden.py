@@ -155,7 +155,7 @@ def agree(
     if len(wrong):
         row, column = wrong[0].tolist()
         raise BundleError(
-            f"the network gives {outputs[row, column]!r}, not {golden.outputs[row, column]!r}",
+            f"the network gives {outputs[row, column]}, not {golden.outputs[row, column]}",
             where=f"{where}, row {row}, output {column}",
         )
 
@@ -169,7 +169,7 @@ def _equal(expected: Any, actual: Any, names: Sequence[str], where: str) -> None
     if len(wrong):
         row, column = wrong[0].tolist()
         raise BundleError(
-            f"encoded as {actual[row, column]!r}, not {expected[row, column]!r}",
+            f"encoded as {actual[row, column]}, not {expected[row, column]}",
             where=f"{where}, row {row}, column {names[column]!r}",
         )
 

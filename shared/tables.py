@@ -118,7 +118,7 @@ def target_values(table: pyarrow.Table, target: Target) -> npt.NDArray[Any]:
         row = int(np.argmin(found))
         raise _mistake(
             table,
-            Mistake(row, "unknown_class", f"{array[row]!r} is none of {list(target.classes)}"),
+            Mistake(row, "unknown_class", f"{array.item(row)!r} is none of {list(target.classes)}"),
             target.name,
             where,
         )

@@ -241,6 +241,11 @@ def test_a_target_without_value_or_of_another_class_is_refused(data: Any, words:
         tables.target_values(pa.table({"y": data}), Target("y", "binary", ("a", "b")))
 
 
+def test_a_number_that_is_no_class_is_shown_as_a_number() -> None:
+    with pytest.raises(DataError, match=r"row 1, column 'y': 3\.0 is none of \[0, 1\]"):
+        tables.target_values(pa.table({"y": [0, 3]}), Target("y", "binary", (0, 1)))
+
+
 def test_a_target_that_is_not_a_column_is_refused_and_the_nearest_named() -> None:
     with pytest.raises(
         DataError, match=r"target 'late': 'late' is not a column\. Did you mean 'lat'"
