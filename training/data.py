@@ -24,7 +24,7 @@ from shared.inferring import infer_target
 from shared.problem import Problem, Split
 from shared.schema import Column, Schema, Target
 from shared.sources import SourceTable
-from shared.values import Columns, Kind
+from shared.values import Columns
 from training.environment import SOURCE_PREFIX, Environment
 
 if TYPE_CHECKING:
@@ -84,11 +84,15 @@ def read(environment: Environment, problem: Problem) -> Data:
     """
     table = tables.read(environment.channel("train"))
     target = problem.target
-    table, dropped = _labelled(table, target)
+    _require(table, target.name, "the target is not a column of the data")
+    # Before rows are dropped, so that a mistake is counted as the file counts it.
+    own = tables.to_columns(table, problem.columns, "train")
     if target.task != "regression" and not target.classes:
         target = dataclasses.replace(
             infer_target(table, target.name, target.task), threshold=target.threshold
         )
+    labelled = _labelled(table, target)
+    table = table.filter(labelled)
     answers = tables.target_values(table, target)
     rows = split(table, problem.split)
     _check(rows, answers, target, problem.split)
@@ -96,8 +100,8 @@ def read(environment: Environment, problem: Problem) -> Data:
         SourceTable.build(source, tables.read(environment.channel(SOURCE_PREFIX + source.name)))
         for source in problem.sources
     )
-    own = tables.to_columns(table, problem.columns, "train")
-    columns = sources.enrich(own, looked_up)
+    kept = {name: array[labelled] for name, array in own.items()}
+    columns = sources.enrich(kept, looked_up)
     parts = {
         name: Part({column: array[places] for column, array in columns.items()}, answers[places])
         for name, places in rows.items()
@@ -106,7 +110,7 @@ def read(environment: Environment, problem: Problem) -> Data:
         schema=problem.schema(target),
         parts=parts,
         tables=looked_up,
-        dropped=dropped,
+        dropped=int(np.count_nonzero(~labelled)),
     )
 
 
@@ -176,16 +180,13 @@ def _column(table: pyarrow.Table, column: Column) -> npt.NDArray[Any]:
     return tables.to_columns(table, [column], "train")[column.name]
 
 
-def _labelled(table: pyarrow.Table, target: Target) -> tuple[pyarrow.Table, int]:
-    """The rows that have a target, and how many have none."""
-    _require(table, target.name, "the target is not a column of the data")
-    kind: Kind = "numeric" if target.task == "regression" else "category"
-    column = tables.to_columns(table, [Column(name=target.name, kind=kind)], "train")[target.name]
-    absent = values.is_missing(column)
+def _labelled(table: pyarrow.Table, target: Target) -> npt.NDArray[np.bool_]:
+    """Which rows have a target."""
+    column = Column(name=target.name, kind=tables.target_kind(target))
+    absent = values.is_missing(tables.to_columns(table, [column], "train")[target.name])
     if absent.all():
         raise DataError("no row has a target", where=f"train, column {target.name!r}")
-    dropped = int(absent.sum())
-    return (table.filter(~absent) if dropped else table), dropped
+    return ~absent
 
 
 def _require(table: pyarrow.Table, name: str, message: str) -> None:

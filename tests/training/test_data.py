@@ -79,12 +79,33 @@ def test_rows_without_a_target_are_dropped_and_counted(tmp_path: Path) -> None:
     assert sum(map(len, found.parts.values())) == 598
 
 
+def test_the_usual_words_for_missing_are_no_classes_of_a_target_of_numbers(tmp_path: Path) -> None:
+    texts = [str(int(sold)) for sold in ROWS["sold"].to_pylist()]
+    found = read(tmp_path, replaced("sold", ["NA", "?", *texts[2:]]))
+    assert found.dropped == 2
+    assert found.schema.target.classes == (0, 1)
+
+
+def test_a_mistake_is_counted_as_the_file_counts_it_though_rows_are_dropped(tmp_path: Path) -> None:
+    sold, ages = ROWS["sold"].to_pylist(), [str(age) for age in ROWS["age"].to_pylist()]
+    ages[40] = "old"
+    table = replaced("sold", [None] * 10 + sold[10:])
+    table = table.set_column(table.column_names.index("age"), "age", pa.array(ages))
+    with pytest.raises(DataError, match=r"fruit\.parquet, row 40, column 'age'"):
+        read(tmp_path, table)
+
+
 @pytest.mark.parametrize(
     ("table", "changes", "message"),
     [
         (ROWS.drop_columns(["sold"]).append_column("solt", ROWS["sold"]), {}, "'solt'"),
         (replaced("sold", [True] * 600), {}, "the only value is"),
-        (replaced("sold", [None] * 600), {}, "no row has a target"),
+        (replaced("sold", [None] * 600), {}, "every value is missing"),
+        (
+            replaced("price", [None] * 600),
+            {"target": jobs.TARGETS["regression"]},
+            "no row has a target",
+        ),
         (replaced("part", ["train"] * 600), {}, "the test split has 0 rows"),
         (replaced("part", ["tset"] * 600), {}, "it holds tset"),
         (
