@@ -205,11 +205,10 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
     if prepared.job.tuned_by_service or not tuning.wanted(wanted):
         return []
     say("stage", f"tune {wanted.trials} trials, {wanted.strategy}")
-    epochs = math.ceil(start.epochs / 2)
 
     def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> list[float]:
         trainer = prepared.trainer(chosen)
-        patience = chosen.patience
+        epochs, patience = math.ceil(chosen.epochs / 2), chosen.patience
 
         def after_epoch(trainer: Trainer) -> bool:
             return trainer.finished(epochs, patience) or go_on(trainer.val_losses)
@@ -405,7 +404,8 @@ def _fail(arguments: Sequence[str], text: str, code: int = 1) -> NoReturn:
     """Say why, where the service looks for it, and end."""
     print(f"[failure] {text}", file=sys.stderr, flush=True)
     with contextlib.suppress(KitError):
-        files.write(environment.failure_file(arguments), text.encode()[:FAILURE_LIMIT])
+        whole = text.encode()[:FAILURE_LIMIT].decode(errors="ignore")
+        files.write(environment.failure_file(arguments), whole.encode())
     raise SystemExit(code)
 
 
