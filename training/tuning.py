@@ -185,18 +185,26 @@ def _propose(
             )
         )
     if number == 0:
-        own = {name: getattr(start, name) for name in space}
-        study.enqueue_trial({n: v for n, v in own.items() if _holds(tuning.space[n], v)})
+        own = {name: _held(tuning.space[name], getattr(start, name)) for name in space}
+        study.enqueue_trial({name: value for name, value in own.items() if value is not None})
     asked = study.ask(space)
     return {name: asked.params[name] for name in space}
 
 
-def _holds(dimension: Range | Choice, value: object) -> bool:
+def _held(
+    dimension: Range | Choice, value: bool | int | float | str
+) -> bool | int | float | str | None:
+    """The value as the dimension has it (0 may stand there for 0.0), or None if it has it not."""
     if isinstance(dimension, Choice):
-        return any(type(value) is type(choice) and value == choice for choice in dimension.values)
+        alike = (
+            choice
+            for choice in dimension.values
+            if choice == value and isinstance(choice, bool) == isinstance(value, bool)
+        )
+        return next(alike, None)
     if isinstance(value, str | bool):
-        return False
-    return dimension.min <= value <= dimension.max  # type: ignore[operator]
+        return None
+    return value if dimension.min <= value <= dimension.max else None
 
 
 def _distribution(dimension: Range | Choice) -> Any:

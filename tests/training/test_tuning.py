@@ -76,6 +76,14 @@ def test_the_first_trial_takes_the_projects_own_values(bench: Bench) -> None:
     assert first["activation"] == "tanh"
 
 
+def test_a_choice_written_as_a_whole_number_is_the_projects_own_value_too(bench: Bench) -> None:
+    space = {"l2": Choice((1, 0)), "batch_norm": Choice((True, False)), "layers": Choice((3,))}
+    own = {"l2": 0, "batch_norm": False, "layers": 3}
+    for seed in range(4):
+        bench.kept = Checkpoints(bench.kept.location, f"job-{seed}", print)
+        assert bench.search(trials=1, seed=seed, space=space)[0].values == own
+
+
 @pytest.mark.parametrize("strategy", ["random", "bayesian"])
 def test_a_stopped_search_goes_on_and_ends_the_same(tmp_path: Path, strategy: str) -> None:
     whole = Bench(tmp_path / "whole").search(strategy=strategy, trials=8)
