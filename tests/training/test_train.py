@@ -14,10 +14,10 @@ import pyarrow as pa
 import pytest
 
 from shared import bundle
-from shared.hyperparameters import Choice, metric_definitions
+from shared.hyperparameters import Choice, Hyperparameters, metric_definitions
 from shared.schema import Task
 from tests.support import jobs
-from training import train
+from training import data, environment, train
 
 slow = pytest.mark.slow
 
@@ -133,6 +133,53 @@ def test_the_other_tasks_train_too(task: Task, metric: str, tmp_path: Path) -> N
     base = jobs.tree(tmp_path, project=jobs.problem(task), hyperparameters=settings)
     assert run(base) == 0
     assert bundle.load(base / "model").manifest.metrics["test"][metric] > 0.7
+
+
+def with_other(part: str) -> pa.Table:
+    """The rows of one split are all different: numbers, levels and targets."""
+    table = jobs.table()
+    there = np.array(table["part"].to_pylist()) == part
+    price, weight = table["price"].to_numpy(), table["weight"].to_numpy()
+    for name, column in {
+        "price": np.where(there, 9 - 3 * price, price),
+        "weight": pa.array(np.where(there, 10 * weight, weight), from_pandas=True),
+        "fruit": np.where(there, "durian", table["fruit"].to_pylist()),
+    }.items():
+        table = table.set_column(table.column_names.index(name), name, pa.array(column))
+    return table
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_the_test_rows_decide_their_own_score_and_nothing_else(tmp_path: Path) -> None:
+    project = jobs.problem("regression", tuning=jobs.SEARCH)
+    bases = [
+        jobs.tree(tmp_path / name, table, project)
+        for name, table in {"a": jobs.table(), "b": with_other("test")}.items()
+    ]
+    assert [run(base) for base in bases] == [0, 0]
+    for name in ("model/transforms.json", "model/golden.json", "output/data/trials.json"):
+        assert (bases[0] / name).read_bytes() == (bases[1] / name).read_bytes(), name
+    assert weights(bases[0]) == weights(bases[1])
+    first, second = (bundle.load(base / "model").manifest.metrics for base in bases)
+    assert first["validation"] == second["validation"]
+    assert first["test"]["rmse"] < 2 < second["test"]["rmse"]
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_nothing_is_fitted_on_validation_rows(tmp_path: Path) -> None:
+    project, prepared = jobs.problem("regression"), []
+    for name, table in {"a": jobs.table(), "b": with_other("validation")}.items():
+        job = environment.read(["--base", str(jobs.tree(tmp_path / name, table, project))])
+        found = data.read(job, project)
+        prepared.append(train.prepare(job, project, found, Hyperparameters()))
+    first, second = prepared
+    assert first.transforms == second.transforms
+    assert first.target_transform == second.target_transform
+    assert [mask.tolist() for mask in first.shape.seen] == [
+        mask.tolist() for mask in second.shape.seen
+    ]
 
 
 @slow
