@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv")
 # In the text of a numeric, boolean or datetime column these stand for a missing value too.
 MISSING_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+# Bytes of a CSV file that are parsed at once; a row must fit.
+LONGEST_ROW = 16 << 20
 _FILES = b"files"
 
 
@@ -206,8 +208,9 @@ def _read_csv(path: Path) -> pyarrow.Table:
     import pyarrow
     from pyarrow import csv
 
+    reading = csv.ReadOptions(block_size=LONGEST_ROW)
     parsing = csv.ParseOptions(newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parsing) as reader:
+    with csv.open_csv(path, read_options=reading, parse_options=parsing) as reader:
         names = reader.schema.names
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise DataError(
@@ -218,7 +221,7 @@ def _read_csv(path: Path) -> pyarrow.Table:
         null_values=[""],
         strings_can_be_null=True,
     )
-    return csv.read_csv(path, parse_options=parsing, convert_options=conversion)
+    return csv.read_csv(path, reading, parsing, conversion)
 
 
 def _check_alike(first: Path, expected: list[str], path: Path, names: list[str]) -> None:

@@ -57,6 +57,12 @@ def test_the_usual_words_for_missing_are_understood_in_numbers(text: str) -> Non
     assert column(["true", text], "boolean") == [1.0, None]
 
 
+def test_a_csv_row_may_be_millions_of_letters_long(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"id,text\n1,{'x' * 3_000_000}\n2,short\n")
+    table = tables.read(tmp_path / "a.csv")
+    assert [len(text) for text in table["text"].to_pylist()] == [3_000_000, 5]
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path) -> None:
     table = tables.read(csv(tmp_path / "a.csv", b"\xef\xbb\xbfa,b\r\n1,2\r\n"))
     assert table.column_names == ["a", "b"]
