@@ -21,6 +21,7 @@ from infra.record import KINDS, Entry, RecordStore
 from infra.units import short_size
 from infra.watch import FailedError, Watch
 from shared.errors import DeploymentError, KitError
+from shared.files import sha256
 
 # IAM and SageMaker answer from copies that may lag behind what was just made.
 _LAG_SECONDS = 60.0
@@ -168,7 +169,25 @@ class CloudExecutor:
         if call.operation == "push_image":
             self._push(call)
             return
-        sent = self._sent(call) if call.operation == "upload_file" else None
+        if call.operation == "upload_file":
+            self._upload(call)
+        else:
+            self._send(call)
+
+    def _upload(self, call: Call) -> None:
+        path = Path(call.parameters["Filename"])
+        self._send(call, self._sent(call))
+        if sha256(path) != call.parameters["ExtraArgs"]["Metadata"]["sha256"]:
+            # Under this key it would stand for what it is not, for good.
+            place = {name: call.parameters[name] for name in ("Bucket", "Key")}
+            self._cloud.call("s3", "delete_object", place)
+            raise DeploymentError(
+                "the file changed while it was being deployed; nothing of it was kept",
+                where=str(path),
+                cure="Run the same command again.",
+            )
+
+    def _send(self, call: Call, sent: Sent | None = None) -> None:
         end = self._clock() + _LAG_SECONDS
         pause = 0.5
         while True:

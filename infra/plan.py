@@ -260,7 +260,10 @@ def _uploads(
                         "Filename": str(upload.file.path),
                         "Bucket": upload.bucket,
                         "Key": upload.key,
-                        "ExtraArgs": {"ChecksumAlgorithm": "SHA256"},
+                        "ExtraArgs": {
+                            "ChecksumAlgorithm": "SHA256",
+                            "Metadata": {"sha256": upload.file.digest},
+                        },
                     },
                 ),
                 undo=Call("s3", "delete_object", {"Bucket": upload.bucket, "Key": upload.key}),

@@ -11,7 +11,7 @@ from infra import package
 from infra.aws import Cloud
 from infra.channels import Channel, local_channel, remote_channel
 from infra.observe import Observed, observe
-from infra.package import ROOT, File
+from infra.package import ROOT
 from infra.plan import Plan, plan
 from infra.project import Location, Settings
 from infra.resources import Account, Artifacts, desired
@@ -55,7 +55,8 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
         _channel(f"source_{name}", location, cloud) for name, location in settings.sources.items()
     ]
     return Artifacts(
-        code=File(archive, archive.name, archive.stat().st_size, package.tree_digest(code)),
+        code=package.file_of(archive),
+        code_digest=package.tree_digest(code),
         problem=package.file_of(build / "project.json"),
         channels=tuple(channels),
         serving_digest=package.tree_digest(package.serving_code()),

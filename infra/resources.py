@@ -53,9 +53,13 @@ class Account:
 
 @dataclass(frozen=True)
 class Artifacts:
-    """What was packaged for one deployment: files on this machine and digests."""
+    """What was packaged for one deployment: files on this machine and digests.
+
+    The code's own digest is that of its files, so that another compressor means no other job.
+    """
 
     code: File
+    code_digest: str
     problem: File
     channels: tuple[Channel, ...]
     serving_digest: str
@@ -338,7 +342,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     base = f"s3://{bucket}/{project}"
     tags = tuple(sorted({"project": project, **settings.aws.tags}.items()))
     code = Upload(
-        artifacts.code, bucket, f"{project}/code/{short(artifacts.code.digest)}/sourcedir.tar.gz"
+        artifacts.code, bucket, f"{project}/code/{short(artifacts.code_digest)}/sourcedir.tar.gz"
     )
     problem = Upload(
         artifacts.problem,
@@ -356,7 +360,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     hyperparameters = settings.encoded_hyperparameters()
     digest = combine(
         {
-            "code": artifacts.code.digest,
+            "code": artifacts.code_digest,
             "problem": artifacts.problem.digest,
             "hyperparameters": combine(
                 {name: digest_of(value.encode()) for name, value in hyperparameters.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
@@ -286,3 +287,20 @@ def test_a_role_that_another_deployment_made_a_moment_ago_is_no_error(
     store = RecordStore(cloud, want.bucket.name, want.project)
     apply(made, CloudExecutor(cloud, store, shown, build, sleep=lambda seconds: None), shown)
     assert want.role.POLICY_NAME in cloud.roles[want.role.name]
+
+
+def test_a_file_that_changes_while_it_is_uploaded_is_not_kept_under_its_old_digest(
+    want: Desired, build: Path
+) -> None:
+    data = next(upload for upload in want.uploads if "/data/" in upload.key)
+
+    class Editor(FakeCloud):
+        def upload_file(self, **call: Any) -> None:
+            if call["Key"] == data.key:
+                data.file.path.write_bytes(b"edited meanwhile")
+            super().upload_file(**call)
+
+    cloud = Editor()
+    with pytest.raises(DeploymentError, match="changed while it was being deployed"):
+        deploy(cloud, want, build)
+    assert data.key not in cloud.objects

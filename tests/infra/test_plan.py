@@ -76,7 +76,11 @@ def test_a_missing_object_is_uploaded_and_nothing_else(want: Desired) -> None:
     step = only(plan(want, replace(seen, objects=seen.objects - {key})))
     assert (step.kind, step.name) == ("object", key)
     assert step.call is not None
-    assert step.call.parameters["ExtraArgs"] == {"ChecksumAlgorithm": "SHA256"}
+    digest = next(upload.file.digest for upload in want.uploads if upload.key == key)
+    assert step.call.parameters["ExtraArgs"] == {
+        "ChecksumAlgorithm": "SHA256",
+        "Metadata": {"sha256": digest},
+    }
 
 
 def test_a_changed_policy_is_put_and_the_role_stays(want: Desired) -> None:

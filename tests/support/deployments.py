@@ -10,7 +10,7 @@ from infra import project
 from infra.apply import CloudExecutor, apply, found
 from infra.channels import local_channel
 from infra.observe import observe
-from infra.package import File
+from infra.package import file_of
 from infra.plan import Plan, plan
 from infra.progress import Lines
 from infra.record import RecordStore
@@ -40,8 +40,9 @@ def wanted(
         local_channel(f"source_{name}", place.files) for name, place in settings.sources.items()
     ]
     artifacts = Artifacts(
-        code=File(directory / "sourcedir.tar.gz", "sourcedir.tar.gz", 4, code),
-        problem=File(problem, "project.json", 1, "d" * 64),
+        code=file_of(directory / "sourcedir.tar.gz"),
+        code_digest=code,
+        problem=file_of(problem),
         channels=tuple(channels),
         serving_digest=serving,
     )
