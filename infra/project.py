@@ -26,7 +26,7 @@ from infra.units import share
 from shared import documents, hyperparameters
 from shared.errors import HyperparameterError, ProjectError, nearest
 from shared.hyperparameters import Choice, Hyperparameters, Range
-from shared.problem import Problem, Split, Tuning
+from shared.problem import LISTED, Problem, Split, Tuning
 from shared.schema import Column, Target
 from shared.sources import Source
 
@@ -352,12 +352,35 @@ class _Checked:
                 dimension = self._dimension(key, entry)
                 hyperparameters.check_space({name: dimension})
                 space[name] = dimension
-        return Tuning(
-            strategy="random" if section.strategy == "random" else "bayesian",
-            trials=section.trials,
-            seed=section.seed,
-            space=space,
-        )
+        candidates: list[Table] = []
+        for number, candidate in enumerate(section.candidates, start=1):
+            candidates.append({})
+            for name, value in candidate.items():
+                with self._mistakes.noted(f"tuning.candidates, number {number}, {name}"):
+                    hyperparameters.check_space({name: Choice((value,))})
+                    candidates[-1][name] = value
+        listed = section.strategy in LISTED
+        if listed and section.trials is not None:
+            self._mistakes.add(
+                "tuning.trials",
+                f'strategy "{section.strategy}" tries all that is listed; leave the key out',
+            )
+        if section.strategy != "manual" and section.trials != 0 and not section.space:
+            self._mistakes.add(
+                "tuning.space",
+                f'is missing; strategy "{section.strategy}" needs hyperparameters to search',
+                "For example: dropout = [0.0, 0.2, 0.4]",
+            )
+        with self._mistakes.noted("tuning"):
+            return Tuning(
+                strategy=section.strategy,
+                trials=Tuning.trials if section.trials is None else section.trials,
+                folds=section.folds,
+                seed=section.seed,
+                candidates=tuple(candidates),
+                space=space,
+            )
+        return Tuning(trials=0)
 
     def _dimension(self, key: str, entry: object) -> Range | Choice:
         if isinstance(entry, list):

@@ -6,13 +6,14 @@ here with what works now. Checks that look at more than one key, or at data, are
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from infra.units import seconds
 from shared import documents
+from shared.problem import MOST_TRIALS
 from shared.schema import Task
 
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
@@ -49,17 +50,6 @@ Table = dict[str, Any]
 
 _DURATION = 'a duration such as "45s", "10m" or "1h30m"'
 _INSTANCE = 'an instance type such as "ml.m5.xlarge"'
-
-
-def _strategy(value: str) -> str:
-    if value in ("bayesian", "random"):
-        return value
-    known = value in ("manual", "grid", "hyperband")
-    raise PydanticCustomError(
-        "not_available",
-        '"{value}" is {what}; write "bayesian" or "random"',
-        {"value": value, "what": "not available yet" if known else "not a strategy"},
-    )
 
 
 class Section(BaseModel):
@@ -112,14 +102,19 @@ class TrainingSection(Section):
 class TuningSection(Section):
     """[tuning]: how hyperparameters are searched."""
 
-    strategy: Annotated[str, AfterValidator(_strategy)] = Field(
-        default="bayesian", description='"bayesian" or "random"'
+    strategy: Literal["manual", "grid", "random", "bayesian", "hyperband"] = Field(
+        default="bayesian",
+        description='"manual", "grid", "random", "bayesian" or "hyperband"',
     )
-    trials: int = Field(default=12, ge=0, le=10_000, description="a whole number from 0 to 10000")
-    folds: Annotated[int, _only(1)] = 1
+    trials: int | None = Field(
+        default=None, ge=0, le=MOST_TRIALS, description=f"a whole number from 0 to {MOST_TRIALS}"
+    )
+    folds: int = Field(default=1, ge=1, description="a whole number, 1 or more")
     where: Annotated[str, _only("job", "service")] = "job"
     seed: int = Field(default=0, ge=0, description="a whole number, 0 or more")
-    candidates: Annotated[list[Any], _only([])] = []
+    candidates: list[Table] = Field(
+        default=[], description="a list of tables such as [{ dropout = 0.2 }, { dropout = 0.4 }]"
+    )
     space: Table = Field(default={}, description="a table of ranges and lists")
 
 

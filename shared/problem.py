@@ -6,6 +6,7 @@ instances, which is infra's; the job needs none of these.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,6 +17,9 @@ from shared.hyperparameters import Choice, Range, check_space
 from shared.schema import Column, Schema, Target
 from shared.sources import Source
 from shared.values import Mistake, from_texts
+
+MOST_TRIALS = 10_000
+LISTED = ("manual", "grid")
 
 
 @dataclass(frozen=True)
@@ -76,9 +80,20 @@ class Split:
 class Tuning:
     """How hyperparameters are searched.
 
+    Args:
+        strategy: "manual" tries the candidates, "grid" every combination of the space's lists;
+            "random", "bayesian" and "hyperband" draw from the space.
+        trials: how many are drawn. Where they are listed (manual, grid) the list decides.
+        folds: 2 or more: a trial is scored by that many folds of cross-validation.
+        where: inside the training job, or by the service's own tuning job.
+        seed: of what is drawn.
+        candidates: of "manual": the values to try; a knob that one leaves out keeps the project's
+            own value.
+        space: of the others: what to search.
+
     Raises:
-        ProjectError: a count is not positive, or the seed is negative.
-        HyperparameterError: the space names an unknown knob or a value that it does not allow.
+        ProjectError: a count or the seed is out of bounds, or the strategy lacks what it needs.
+        HyperparameterError: an unknown knob or a value that it does not allow.
     """
 
     strategy: Literal["manual", "grid", "random", "bayesian", "hyperband"] = "bayesian"
@@ -86,16 +101,71 @@ class Tuning:
     folds: int = 1
     where: Literal["job", "service"] = "job"
     seed: int = 0
+    candidates: tuple[Mapping[str, bool | int | float | str], ...] = ()
     space: Mapping[str, Range | Choice] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.trials < 0:
-            raise ProjectError("trials must be 0 or more", where="tuning")
+            raise ProjectError("trials must be 0 or more", where="tuning.trials")
         if self.folds < 1:
-            raise ProjectError("folds must be 1 or more", where="tuning")
+            raise ProjectError("folds must be 1 or more", where="tuning.folds")
         if self.seed < 0:
-            raise ProjectError(f"the seed {self.seed} is negative", where="tuning, seed")
+            raise ProjectError(f"the seed {self.seed} is negative", where="tuning.seed")
         check_space(self.space)
+        for candidate in self.candidates:
+            check_space({name: Choice((value,)) for name, value in candidate.items()})
+        self._check_strategy()
+
+    @property
+    def count(self) -> int:
+        """How many trials there will be."""
+        if self.strategy == "manual":
+            return len(self.candidates)
+        if not self.space:
+            return 0
+        if self.strategy == "grid":
+            return math.prod(
+                len(choice.values) for choice in self.space.values() if isinstance(choice, Choice)
+            )
+        return self.trials
+
+    def _check_strategy(self) -> None:
+        if self.strategy == "manual":
+            if not self.candidates:
+                raise ProjectError(
+                    'strategy "manual" needs values to try',
+                    where="tuning.candidates",
+                    cure="For example: candidates = [{ dropout = 0.2 }, { dropout = 0.4 }]",
+                )
+            if self.space:
+                raise ProjectError(
+                    'strategy "manual" tries its candidates and has no space', where="tuning.space"
+                )
+        elif self.candidates:
+            raise ProjectError(
+                f'candidates belong to strategy "manual", not "{self.strategy}"',
+                where="tuning.candidates",
+            )
+        if self.strategy == "grid":
+            for name, dimension in self.space.items():
+                if isinstance(dimension, Range):
+                    raise ProjectError(
+                        "a grid tries every combination, and a range has no last value",
+                        where=f"tuning.space.{name}",
+                        cure='Write a list such as [0.001, 0.003], or use strategy = "random"',
+                    )
+        if self.count > MOST_TRIALS:
+            raise ProjectError(
+                f"that makes {self.count:,} trials; {MOST_TRIALS:,} are the most",
+                where="tuning",
+                cure='Shorten the lists, or use strategy = "random"',
+            )
+        if self.strategy == "hyperband" and "epochs" in self.space:
+            raise ProjectError(
+                "hyperband itself decides how many epochs a trial gets",
+                where="tuning.space.epochs",
+                cure="The project's own epochs are the most that one gets",
+            )
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def draft(
         'max_runtime = "1h"',
         "",
         "[tuning]",
-        'strategy = "bayesian"   # or "random"',
+        'strategy = "bayesian"   # or "random", "hyperband", "grid", "manual"',
         "trials   = 4",
         "",
         "[tuning.space]",

@@ -8,6 +8,7 @@ import pytest
 
 from infra import project
 from shared.errors import ProjectError
+from shared.problem import Problem
 from tests.support import projects
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,6 +70,22 @@ def test_times_of_a_split_may_be_dates_or_text_and_the_column_may_stand_in_data(
     ).replace('distance = { kind = "numeric" }', "")
     split = project.load(projects.make(tmp_path, toml)).problem.split
     assert (split.time, split.validation_from) == ("distance", "2020-01-01")
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ('strategy = "grid"\nfolds = 5\n[tuning.space]\ndropout = [0.0, 0.2]\nlayers = [1, 2]', 4),
+        ('strategy = "hyperband"\n[tuning.space]\nl2 = { min = 1e-6, max = 1, scale = "log" }', 12),
+        ('strategy = "manual"\ncandidates = [{ dropout = 0.1, layers = 3 }, {}, { l2 = 1e-4 }]', 3),
+        ("trials = 0", 0),
+    ],
+)
+def test_every_strategy_can_be_written(tmp_path: Path, written: str, count: int) -> None:
+    toml = projects.TOML.partition("[tuning]")[0] + f"[tuning]\n{written}\n"
+    settings = project.load(projects.make(tmp_path, toml))
+    assert settings.problem.tuning.count == count
+    assert Problem.from_json(settings.problem.to_json()) == settings.problem
 
 
 MISTAKES = {
@@ -183,17 +200,58 @@ MISTAKES = {
         "max",
     ),
     "neither a range nor a list": (("[0.0, 0.2]", "0.2"), "tuning.space.dropout: 0.2", "{ min ="),
-    "a strategy of later": (
-        ("trials = 1", 'trials = 1\nstrategy = "hyperband"'),
-        'tuning.strategy: "hyperband" is not available yet',
-        '"bayesian"',
-    ),
     "a strategy that never was": (
-        ("trials = 1", 'trials = 1\nstrategy = "magic"'),
-        'tuning.strategy: "magic" is not a strategy',
+        ("trials = 1", 'strategy = "magic"'),
+        "tuning.strategy: 'magic' is not allowed",
+        '"hyperband"',
+    ),
+    "folds that cannot be": (("trials = 1", "folds = 0"), "tuning.folds: 0", "1 or more"),
+    "a grid over a range": (
+        (
+            "trials = 1\n[tuning.space]",
+            'strategy = "grid"\n[tuning.space]\nl2 = { min = 0, max = 1 }',
+        ),
+        "tuning.space.l2: a grid tries every combination, and a range has no last value",
+        '"random"',
+    ),
+    "a grid with a number of trials": (
+        ("trials = 1", 'trials = 1\nstrategy = "grid"'),
+        'tuning.trials: strategy "grid" tries all that is listed',
+        "leave the key out",
+    ),
+    "a search without a space": (
+        ("[tuning.space]\ndropout = [0.0, 0.2]", ""),
+        'tuning.space: is missing; strategy "bayesian"',
+        "dropout = [",
+    ),
+    "a manual search without candidates": (
+        ("trials = 1\n[tuning.space]\ndropout = [0.0, 0.2]", 'strategy = "manual"'),
+        "tuning.candidates: ",
+        "candidates = [{",
+    ),
+    "a candidate with an unknown name": (
+        (
+            "trials = 1\n[tuning.space]\ndropout = [0.0, 0.2]",
+            'strategy = "manual"\ncandidates = [{ dropout = 0.1 }, { dropuot = 0.1 }]',
+        ),
+        "tuning.candidates, number 2, dropuot",
+        "'dropout'",
+    ),
+    "candidates that are no tables": (
+        ("trials = 1", 'strategy = "manual"\ncandidates = [0.1]'),
+        "tuning.candidates.0: [0.1] is not allowed",
+        "a table",
+    ),
+    "candidates of a search that draws": (
+        ("trials = 1", "candidates = [{ dropout = 0.1 }]"),
+        "tuning.candidates: candidates belong to",
         '"bayesian"',
     ),
-    "folds of later": (("trials = 1", "folds = 5"), "tuning.folds: 5 is not available yet", "1"),
+    "epochs that hyperband would search": (
+        ("[tuning.space]", 'strategy = "hyperband"\n[tuning.space]\nepochs = [5, 10]'),
+        "tuning.space.epochs: hyperband itself decides",
+        "the most",
+    ),
     "tuning by the service": (
         ("trials = 1", 'where = "service"'),
         "tuning.where: 'service' is not available yet",

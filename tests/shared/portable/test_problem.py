@@ -99,15 +99,66 @@ def test_a_split_that_cannot_be_is_refused(options: dict[str, Any], words: str) 
         Split(**options)
 
 
-def test_a_search_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ProjectError, match="trials"):
-        Tuning(trials=-1)
-    with pytest.raises(ProjectError, match="folds"):
-        Tuning(folds=0)
-    with pytest.raises(ProjectError, match="tuning, seed: the seed -1 is negative"):
-        Tuning(seed=-1)
-    with pytest.raises(HyperparameterError, match="Did you mean 'dropout'"):
-        Tuning(space={"drop_out": Choice((0.1,))})
+LISTS = {"dropout": Choice((0.0, 0.2)), "layers": Choice((1, 2, 3))}
+LEARNING_RATE = {"learning_rate": Range(1e-4, 1e-2)}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"trials": -1}, "tuning.trials: trials must be 0 or more"),
+        ({"folds": 0}, "tuning.folds: folds must be 1 or more"),
+        ({"seed": -1}, "tuning.seed: the seed -1 is negative"),
+        ({"space": {"drop_out": Choice((0.1,))}}, "Did you mean 'dropout'"),
+        (
+            {"strategy": "manual", "candidates": ({"drop_out": 0.1},)},
+            "Did you mean 'dropout'",
+        ),
+        ({"strategy": "manual", "candidates": ({"dropout": 2.0},)}, "not between 0 and 0.95"),
+        ({"strategy": "manual"}, "tuning.candidates: .* needs values to try"),
+        (
+            {"strategy": "manual", "candidates": ({},), "space": LISTS},
+            "tuning.space: .* has no space",
+        ),
+        ({"strategy": "grid", "candidates": ({},)}, 'belong to strategy "manual", not "grid"'),
+        (
+            {"strategy": "grid", "space": LISTS | LEARNING_RATE},
+            "tuning.space.learning_rate: .* a range has no last value. Write a list",
+        ),
+        (
+            {"strategy": "grid", "space": {"layers": Range(1, 3, integer=True)}},
+            "tuning.space.layers: .* a range has no last value",
+        ),
+        (
+            {"strategy": "grid", "space": {n: Choice((0.1,) * 101) for n in ("l2", "dropout")}},
+            "that makes 10,201 trials; 10,000 are the most",
+        ),
+        ({"trials": 10_001, "space": LISTS}, "that makes 10,001 trials"),
+        (
+            {"strategy": "hyperband", "space": {"epochs": Choice((5, 10))}},
+            "tuning.space.epochs: hyperband itself decides",
+        ),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises((ProjectError, HyperparameterError), match=words):
+        Tuning(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"trials": 7, "space": LEARNING_RATE}, 7),
+        ({"trials": 7}, 0),
+        ({"trials": 0, "space": LISTS}, 0),
+        ({"strategy": "grid", "space": LISTS}, 6),
+        ({"strategy": "grid"}, 0),
+        ({"strategy": "manual", "candidates": ({"dropout": 0.1}, {})}, 2),
+        ({"strategy": "hyperband", "trials": 9, "space": LEARNING_RATE}, 9),
+    ],
+)
+def test_the_number_of_trials_is_known_beforehand(options: dict[str, Any], count: int) -> None:
+    assert Tuning(**options).count == count
 
 
 @pytest.mark.parametrize(
