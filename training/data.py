@@ -47,6 +47,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.target)
 
+    def take(self, rows: Rows) -> Part:
+        """The rows at these places."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Part(columns, self.target[rows])
+
 
 @dataclass(frozen=True)
 class Data:
@@ -115,7 +120,7 @@ def read(environment: Environment, problem: Problem) -> Data:
 
 
 def split(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
-    """Places of the training, validation and test rows, ascending.
+    """Places of the training, validation and test rows: ascending; by time, in the order of time.
 
     Raises:
         DataError: the split's column is not there, or a row of it says nothing or nonsense.
@@ -134,6 +139,57 @@ def split(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
     }
 
 
+def folds(found: Data, how: Split, count: int) -> list[Data]:
+    """The folds of a cross-validation, each with training and validation rows of its own.
+
+    Split at random: the training and validation rows are dealt out at random, each class evenly;
+    every row validates once. Split by column: so are the training rows; those that the column sets
+    apart stay apart. Split by time: windows that expand. The training and validation rows in the
+    order of time make count + 1 blocks; each but the first validates once, after a training on all
+    blocks before it and on none after.
+
+    Raises:
+        DataError: a fold has too few rows.
+    """
+    rows = found.train
+    if how.by != "column":
+        rows = _together(found.train, found.validation)
+    places = np.arange(len(rows))
+    if how.by == "time":
+        blocks = np.array_split(places, count + 1)
+        cuts = [(np.concatenate(blocks[:i]), blocks[i]) for i in range(1, count + 1)]
+    else:
+        order = _shuffled(places, how.seed)
+        if found.schema.target.task != "regression":
+            order = order[np.argsort(rows.target[order], kind="stable")]
+        fold_of = np.empty(len(rows), dtype=np.int64)
+        fold_of[order] = places % count
+        cuts = [(places[fold_of != fold], places[fold_of == fold]) for fold in range(count)]
+    least = LEAST_ROWS["training"], LEAST_ROWS["validation"]
+    for training, validation in cuts:
+        if len(training) < least[0] or len(validation) < least[1]:
+            raise DataError(
+                f"a fold has {len(training)} rows to train on and {len(validation)} to validate "
+                f"on; {least[0]} and {least[1]} or more are needed",
+                where=f"tuning, folds = {count}",
+                cure="Use fewer folds, or bring more rows",
+            )
+    return [
+        dataclasses.replace(
+            found, parts={"training": rows.take(training), "validation": rows.take(validation)}
+        )
+        for training, validation in cuts
+    ]
+
+
+def _together(first: Part, second: Part) -> Part:
+    columns = {
+        name: np.concatenate([values, second.columns[name]])
+        for name, values in first.columns.items()
+    }
+    return Part(columns, np.concatenate([first.target, second.target]))
+
+
 def _by_time(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
     name = str(how.time)
     time = _column(table, Column(name=name, kind="datetime"))
@@ -146,10 +202,12 @@ def _by_time(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
         )
     limits = [how.validation_from or "", how.test_from or ""]
     validation_from, test_from = values.from_texts("datetime", limits)
+    order = np.argsort(time, kind="stable")
+    time = time[order]
     return {
-        "training": np.flatnonzero(time < validation_from),
-        "validation": np.flatnonzero((time >= validation_from) & (time < test_from)),
-        "test": np.flatnonzero(time >= test_from),
+        "training": order[time < validation_from],
+        "validation": order[(time >= validation_from) & (time < test_from)],
+        "test": order[time >= test_from],
     }
 
 

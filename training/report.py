@@ -17,6 +17,7 @@ from training.evaluation import Diagnosis, History
 from training.tuning import Trial, best
 
 WIDTH, HEIGHT, MARGIN = 720, 280, 48
+TICKS = 6
 CURVES = (("train_loss", "training loss", "#2563eb"), ("val_loss", "validation loss", "#ea580c"))
 
 STYLE = """
@@ -43,6 +44,7 @@ class Content:
         history: of the final fit.
         diagnosis: of the final fit.
         trials: of the search; none if there was none.
+        importance: of the hyperparameters searched, where there are trials enough to tell.
         hyperparameters: of the final fit.
     """
 
@@ -52,6 +54,7 @@ class Content:
     history: History
     diagnosis: Diagnosis
     trials: Sequence[Trial]
+    importance: Mapping[str, float]
     hyperparameters: Mapping[str, object]
 
 
@@ -82,6 +85,8 @@ def html(content: Content) -> str:
             curves(content.history, diagnosis.best_epoch),
             "<h2>Trials</h2>",
             _trials(content.trials),
+            _importance(content.importance),
+            parallel(content.trials),
             "<h2>Hyperparameters of the final fit</h2>",
             _pairs(content.hyperparameters),
             "<h2>Facts</h2>",
@@ -156,14 +161,66 @@ def _trials(trials: Sequence[Trial]) -> str:
     if not trials:
         return "<p>Nothing was searched: the hyperparameters are the project's own.</p>"
     names = sorted({name for trial in trials for name in trial.values})
+    folds = any(len(epoch) > 1 for trial in trials for epoch in trial.losses)
+    head = ["trial", "state", "val_loss", *(["± between folds"] if folds else []), "epochs", *names]
     rows: list[list[object]] = [
-        [trial.number + 1, trial.state, trial.loss, len(trial.losses)]
+        [trial.number + 1, trial.state, trial.loss]
+        + ([trial.spread] if folds else [])
+        + [len(trial.losses)]
         + [trial.values.get(name, "") for name in names]
         for trial in trials
     ]
-    table = _table(["trial", "state", "val_loss", "epochs", *names], rows, best(trials).number)
+    table = _table(head, rows, best(trials).number)
     failures = [f"<p>Trial {t.number + 1} failed: {escape(t.error)}</p>" for t in trials if t.error]
     return table + "".join(failures)
+
+
+def _importance(importance: Mapping[str, float]) -> str:
+    if not importance:
+        return ""
+    rows = [[name, f"{share:.0%}"] for name, share in importance.items()]
+    return (
+        "<h2>What mattered</h2><p>The share of the differences between the finished trials' losses "
+        "that each hyperparameter explains (fANOVA).</p>"
+        + _table(["hyperparameter", "importance"], rows)
+    )
+
+
+def parallel(trials: Sequence[Trial]) -> str:
+    """One line for each trial through its values and its loss, as an SVG; the best one marked.
+
+    An axis holds the values in their order, evenly spaced, so that numbers of any scale and words
+    are read alike; the lowest stands at the bottom.
+    """
+    shown = [trial for trial in trials if trial.state != "failed"]
+    names = sorted({name for trial in shown for name in trial.values})
+    if len(shown) < 2 or not names:
+        return ""
+    axes = [[trial.values[name] for trial in shown] for name in names]
+    axes.append([trial.loss for trial in shown])
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Trials by value">']
+    heights = []
+    for place, (name, values) in enumerate(zip([*names, "val_loss"], axes, strict=True)):
+        x = MARGIN + place * (WIDTH - 2 * MARGIN) / (len(axes) - 1)
+        order = sorted(set(values), key=lambda value: (isinstance(value, str), value))
+        step = (HEIGHT - 2 * MARGIN) / max(len(order) - 1, 1)
+        heights.append([(x, HEIGHT - MARGIN - step * order.index(value)) for value in values])
+        ticks = order if len(order) <= TICKS else [order[0], order[-1]]
+        parts.append(
+            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{MARGIN}" y2="{HEIGHT - MARGIN}" '
+            f'stroke="#8888"/><text x="{x:.1f}" y="20" text-anchor="middle">{escape(name)}</text>'
+        )
+        parts += [
+            f'<text x="{x + 4:.1f}" y="{HEIGHT - MARGIN - step * order.index(value) - 3:.1f}">'
+            f"{escape(_text(value))}</text>"
+            for value in ticks
+        ]
+    winner = shown.index(best(shown))
+    for number in sorted(range(len(shown)), key=lambda number: number == winner):
+        points = " ".join(f"{axis[number][0]:.1f},{axis[number][1]:.1f}" for axis in heights)
+        look = 'stroke="#ea580c" stroke-width="3"' if number == winner else 'stroke="#2563eb66"'
+        parts.append(f'<polyline points="{points}" fill="none" {look}/>')
+    return "".join([*parts, "</svg>"])
 
 
 def _pairs(pairs: Mapping[str, object]) -> str:

@@ -17,7 +17,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import math
 import signal
 import sys
 import tempfile
@@ -26,12 +25,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 
 from shared import bundle, documents, files, golden, hyperparameters
-from shared.errors import KitError
+from shared.errors import DataError, KitError
 from shared.hyperparameters import Hyperparameters, metric_line
 from shared.problem import Problem
 from shared.transforms import Encoded, TargetTransform, Transforms
@@ -108,6 +107,7 @@ def train(job: Environment) -> None:
         history=trainer.history,
         diagnosis=diagnosis,
         trials=trials,
+        importance=tuning.importance(problem.tuning, trials),
         hyperparameters=dataclasses.asdict(chosen),
     )
     report.write(job.output, content)
@@ -159,11 +159,18 @@ class Prepared:
         )
 
 
-def prepare(job: Environment, problem: Problem, found: Data, start: Hyperparameters) -> Prepared:
+def prepare(
+    job: Environment,
+    problem: Problem,
+    found: Data,
+    start: Hyperparameters,
+    *,
+    log: Literal["auto"] | bool = "auto",
+) -> Prepared:
     """Fit the transforms on the training rows, encode all rows, import TensorFlow."""
     transforms = Transforms.fit(found.train.columns, found.schema.features)
     target = found.schema.target
-    target_transform = TargetTransform.fit(found.train.target, target, log="auto")
+    target_transform = TargetTransform.fit(found.train.target, target, log=log)
     encoded = {split: transforms.encode(part.columns) for split, part in found.parts.items()}
     dtype = np.int32 if target.task == "multiclass" else np.float32
     truth = {
@@ -197,30 +204,53 @@ def prepare(job: Environment, problem: Problem, found: Data, start: Hyperparamet
     )
 
 
+def cross_validation(prepared: Prepared) -> list[Prepared]:
+    """The folds of the search, each with transforms fitted on its own training rows.
+
+    Whether a regression's target is learnt as a logarithm is not asked again: the folds' losses
+    have to be of one kind.
+
+    Raises:
+        DataError: a fold has too few rows, or a column that it cannot be fitted on.
+    """
+    found, count = prepared.found, prepared.problem.tuning.folds
+    folds = []
+    for number, fold in enumerate(data.folds(found, prepared.problem.split, count), start=1):
+        log = prepared.target_transform.unit is not None
+        try:
+            folds.append(prepare(prepared.job, prepared.problem, fold, prepared.start, log=log))
+        except DataError as error:
+            raise DataError(
+                f"fold {number} of {count}: {error.message}",
+                where=error.where,
+                cure="Leave the column out, or use fewer folds",
+            ) from error
+    return folds
+
+
 def tune(prepared: Prepared) -> list[tuning.Trial]:
     """Search, if the project asks for it; finished trials of an interrupted job are kept."""
-    from training import fit
-
     wanted, start = prepared.problem.tuning, prepared.start
     if prepared.job.tuned_by_service or not tuning.wanted(wanted):
         return []
-    say("stage", f"tune {wanted.trials} trials, {wanted.strategy}")
+    folds = f", {wanted.folds} folds each" if wanted.folds > 1 else ""
+    say("stage", f"tune {wanted.count} trials, {wanted.strategy}{folds}")
+    parts = cross_validation(prepared) if wanted.folds > 1 else [prepared]
 
-    def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> list[float]:
-        trainer = prepared.trainer(chosen)
-        epochs, patience = math.ceil(chosen.epochs / 2), chosen.patience
-
-        def after_epoch(trainer: Trainer) -> bool:
-            return trainer.finished(epochs, patience) or go_on(trainer.val_losses)
-
-        fit.fit(trainer, epochs, patience, after_epoch)
-        return trainer.val_losses
+    def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> tuning.Losses:
+        trainers = [part.trainer(chosen) for part in parts]
+        most = tuning.epochs(wanted, chosen)
+        losses: list[list[float]] = []
+        while True:
+            losses.append([trainer.run_epoch()["val_loss"] for trainer in trainers])
+            if tuning.complete(losses, most, chosen.patience) or not go_on(losses):
+                return losses
 
     def show(trial: tuning.Trial, best: tuning.Trial) -> None:
         tried = ", ".join(f"{name}={_short(value)}" for name, value in trial.values.items())
         state = "" if trial.state == "finished" else f" {trial.state}"
         scores = f"val_loss={trial.loss:.4f} best={best.loss:.4f}"
-        say("trial", f"{trial.number + 1}/{wanted.trials} {scores} {{{tried}}}{state}")
+        say("trial", f"{trial.number + 1}/{wanted.count} {scores} {{{tried}}}{state}")
 
     kept = Checkpoints(prepared.job.checkpoints, f"{prepared.identity}-trials", warn)
     return tuning.search(wanted, start, objective, kept, show)

@@ -8,6 +8,7 @@ import pytest
 
 from shared.errors import DataError
 from shared.problem import Split
+from shared.schema import Column
 from tests.support import jobs
 from training import data, environment
 
@@ -61,6 +62,55 @@ def test_a_random_split_uses_every_row_once() -> None:
         "test": 120,
     }
     assert sorted(np.concatenate(list(rows.values()))) == list(range(600))
+
+
+def test_rows_of_a_split_by_time_stand_in_the_order_of_time() -> None:
+    how = Split("time", time="day", validation_from="1970-01-01", test_from="1970-01-02")
+    shuffled = np.random.default_rng(0).permutation(600)
+    early = replaced("day", pa.array(shuffled - 300, pa.timestamp("us")))
+    rows = data.split(early, how)
+    assert shuffled[rows["training"]].tolist() == list(range(300))
+    assert shuffled[rows["validation"]].tolist() == list(range(300, 600))
+
+
+@pytest.mark.parametrize("by", ["random", "column"])
+def test_each_row_validates_in_one_fold_and_each_class_evenly(tmp_path: Path, by: str) -> None:
+    how = {"random": Split(), "column": Split(by="column", column="part")}[by]
+    target = jobs.TARGETS["multiclass"]
+    found = read(tmp_path, target=target, split=how)
+    folds = data.folds(found, how, 4)
+    within = [found.train] if by == "column" else [found.train, found.validation]
+    weights = np.sort(np.concatenate([part.columns["weight"] for part in within]))
+    validated = np.concatenate([fold.validation.columns["weight"] for fold in folds])
+    assert np.array_equal(np.sort(validated), weights, equal_nan=True)
+    for fold in folds:
+        together = [fold.train.columns["weight"], fold.validation.columns["weight"]]
+        assert np.array_equal(np.sort(np.concatenate(together)), weights, equal_nan=True)
+    counts = np.stack([np.bincount(fold.validation.target, minlength=3) for fold in folds])
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
+def test_folds_of_a_split_by_time_never_learn_from_what_comes_after(tmp_path: Path) -> None:
+    how = Split(
+        by="time",
+        time="day",
+        validation_from="1970-01-01T00:00:00.000400Z",
+        test_from="1970-01-01T00:00:00.000500Z",
+    )
+    columns = (*jobs.COLUMNS, Column("day", "datetime"))
+    table = ROWS.take(np.random.default_rng(0).permutation(600))
+    folds = data.folds(read(tmp_path, table, split=how, columns=columns), how, 4)
+    days = [[part.columns["day"] for part in (fold.train, fold.validation)] for fold in folds]
+    for before, after in days:
+        assert before.max() < after.min()
+        assert len(after) == 100
+    assert [len(before) for before, _ in days] == [100, 200, 300, 400]
+
+
+def test_folds_without_rows_enough_are_refused(tmp_path: Path) -> None:
+    found = read(tmp_path)
+    with pytest.raises(DataError, match=r"folds = 300: a fold has .* Use fewer folds"):
+        data.folds(found, Split(by="column", column="part"), 300)
 
 
 def test_sources_are_joined_and_classes_found(tmp_path: Path) -> None:

@@ -109,8 +109,9 @@ def test_the_metric_line_is_read_by_the_definitions_given_to_sagemaker() -> None
 
 def test_the_report_is_one_page_that_needs_nothing_else() -> None:
     trials = [
-        Trial(0, {"dropout": 0.2}, "finished", (0.5, 0.4)),
-        Trial(1, {"dropout": 0.4}, "failed", (), "the loss is <not> finite"),
+        Trial(0, {"dropout": 0.2, "activation": "relu"}, "finished", ((0.5, 0.7), (0.4, 0.5))),
+        Trial(1, {"dropout": 0.4, "activation": "relu"}, "finished", ((0.6, 0.6), (0.5, 0.5))),
+        Trial(2, {"dropout": 0.4, "activation": "<x>"}, "failed", (), "the loss is <not> finite"),
     ]
     page = report.html(
         report.Content(
@@ -120,11 +121,15 @@ def test_the_report_is_one_page_that_needs_nothing_else() -> None:
             history=OVERFIT,
             diagnosis=diagnose(OVERFIT, SETTINGS, 10),
             trials=trials,
+            importance={"dropout": 0.75, "activation": 0.25},
             hyperparameters={"dropout": 0.2},
         )
     )
     assert "<title>fruit &amp; more" in page
-    assert page.count("<polyline") == 2
+    assert page.count("<polyline") == 4
+    assert '<td class="n">0.45</td><td class="n">0.05</td>' in page
+    assert "<td>dropout</td><td>75%</td>" in page
+    assert "<x>" not in page
     assert "0.71234" in page
     assert "over-fits from epoch 3 on" in page
     assert "the loss is &lt;not&gt; finite" in page

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -16,6 +17,8 @@ import numpy as np
 import pytest
 
 from shared import bundle
+from shared.hyperparameters import Choice
+from shared.problem import Tuning
 from tests.support import jobs
 
 pytestmark = pytest.mark.slow
@@ -82,33 +85,47 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "unpacked"
 
 
+@pytest.fixture(scope="module")
+def forks(code: Path) -> Iterator[Forks]:
+    made = Forks(code)
+    yield made
+    made.close()
+
+
 def weights(base: Path) -> list[bytes]:
     with np.load(base / "model/weights.npz", allow_pickle=False) as arrays:
         return [arrays[name].tobytes() for name in arrays.files]
 
 
+SEARCHES = {
+    "bayesian": jobs.SEARCH,
+    "grid in folds": Tuning(
+        strategy="grid", folds=3, space={"learning_rate": Choice((0.003, 0.01))}
+    ),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
 def test_a_job_killed_in_its_trials_and_in_its_epochs_ends_with_the_same_bits(
-    code: Path, tmp_path: Path
+    forks: Forks, tmp_path: Path, search: str
 ) -> None:
     settings = {"units": 32, "batch_size": 4, "epochs": 6, "patience": 6, "dropout": 0.2}
-    project, table = jobs.problem(tuning=jobs.SEARCH), jobs.table(6000)
+    project, table = jobs.problem(tuning=SEARCHES[search]), jobs.table(6000)
     whole = jobs.tree(tmp_path / "whole", table, project, settings)
     broken = jobs.tree(tmp_path / "broken", table, project, settings)
-    forks = Forks(code)
-    try:
-        assert forks.run(whole, tmp_path / "whole.log") == 0
-        for number, moment in enumerate(["[trial] 1/2", "epoch=2", "epoch=4"]):
-            log = tmp_path / f"broken-{number}.log"
-            assert forks.run(broken, log, kill_at=moment) == signal.SIGKILL
-        assert forks.run(broken, tmp_path / "broken.log") == 0
-    finally:
-        forks.close()
+    assert forks.run(whole, tmp_path / "whole.log") == 0
+    for number, moment in enumerate(["[trial] 1/2", "epoch=2", "epoch=4"]):
+        log = tmp_path / f"broken-{number}.log"
+        assert forks.run(broken, log, kill_at=moment) == signal.SIGKILL
+    assert forks.run(broken, tmp_path / "broken.log") == 0
     resumed = (tmp_path / "broken.log").read_text()
     assert "going on after epoch" in resumed
     assert all(line.startswith("[") for line in resumed.splitlines())
     assert weights(broken) == weights(whole)
     trials = [(base / "output/data/trials.json").read_text() for base in (whole, broken)]
     assert trials[0] == trials[1]
+    losses = json.loads(trials[0])[0]["losses"]
+    assert {len(folds) for folds in losses} == {project.tuning.folds}
     metrics = [bundle.load(base / "model").manifest.metrics for base in (whole, broken)]
     assert metrics[0] == metrics[1]
 

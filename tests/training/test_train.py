@@ -14,10 +14,14 @@ import pyarrow as pa
 import pytest
 
 from shared import bundle
+from shared.errors import DataError
 from shared.hyperparameters import Choice, Hyperparameters, metric_definitions
+from shared.problem import Problem, Split, Tuning
 from shared.schema import Task
+from shared.transforms import Transforms
 from tests.support import jobs
 from training import data, environment, train
+from training.data import Data
 
 slow = pytest.mark.slow
 
@@ -38,6 +42,13 @@ def failure(base: Path) -> str:
 def weights(base: Path) -> list[bytes]:
     with np.load(base / "model/weights.npz", allow_pickle=False) as arrays:
         return [arrays[name].tobytes() for name in arrays.files]
+
+
+def prepared_for(base: Path, table: pa.Table, project: Problem) -> tuple[Data, train.Prepared]:
+    """The data of a job, and what its trials would start from."""
+    job = environment.read(["--base", str(jobs.tree(base, table, project))])
+    found = data.read(job, project)
+    return found, train.prepare(job, project, found, Hyperparameters())
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +210,57 @@ def test_a_trial_that_diverges_does_not_end_the_job(
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("[trial] 1/3") and line.endswith("failed") for line in lines)
     assert json.loads(lines[-1].removeprefix("[result] "))["failed_trials"] >= 1
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_every_combination_of_a_grid_is_tried_in_folds_and_told_beforehand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = Tuning(
+        strategy="grid",
+        folds=3,
+        space={"learning_rate": Choice((0.001, 0.01)), "dropout": Choice((0.0, 0.2))},
+    )
+    base = jobs.tree(tmp_path, project=jobs.problem("regression", tuning=search))
+    assert run(base) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "[stage] tune 4 trials, grid, 3 folds each" in lines
+    assert sum(line.startswith("[trial] ") for line in lines) == 4
+    trials = json.loads((base / "output/data/trials.json").read_text())
+    assert all(np.shape(trial["losses"]) == (3, 3) for trial in trials)
+    assert "± between folds" in (base / "output/data/report.html").read_text()
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_the_transforms_of_a_fold_are_fitted_on_its_own_training_rows(tmp_path: Path) -> None:
+    search = dataclasses.replace(jobs.SEARCH, folds=3)
+    found, prepared = prepared_for(tmp_path, jobs.table(), jobs.problem(tuning=search))
+    folds = train.cross_validation(prepared)
+    for fold in folds:
+        own = Transforms.fit(fold.found.train.columns, found.schema.features)
+        assert fold.transforms.to_json() == own.to_json()
+        assert fold.rows["validation"].target.shape == fold.found.validation.target.shape
+    assert len({fold.transforms.to_json() for fold in [prepared, *folds]}) == 4
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_a_fold_that_cannot_be_fitted_is_named(tmp_path: Path) -> None:
+    table = jobs.table()
+    weight = [None if row < 150 else 1.0 * row for row in range(600)]
+    how = Split(
+        "time",
+        time="day",
+        validation_from="1970-01-01T00:00:00.000400Z",
+        test_from="1970-01-01T00:00:00.000500Z",
+    )
+    search = dataclasses.replace(jobs.SEARCH, folds=4)
+    project = jobs.problem(tuning=search, split=how)
+    _, prepared = prepared_for(tmp_path, table.set_column(0, "weight", pa.array(weight)), project)
+    with pytest.raises(DataError, match=r"weight.*fold 1 of 4: .*fewer folds"):
+        train.cross_validation(prepared)
 
 
 @slow

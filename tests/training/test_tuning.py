@@ -1,23 +1,34 @@
 """The search finds, goes on where it was stopped, and survives trials that fail."""
 
+import itertools
 import statistics
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from shared.errors import ProjectError, TrainingError
+from shared.errors import TrainingError
 from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import Tuning
 from training import tuning
 from training.checkpoints import Checkpoints
-from training.tuning import GoOn, Trial
+from training.tuning import GoOn, Losses, Trial
 
 SPACE = {
     "learning_rate": Range(1e-4, 1e-1, scale="log"),
     "layers": Range(1, 5, integer=True),
     "activation": Choice(("relu", "tanh", "gelu")),
 }
+LISTS = {"dropout": Choice((0.0, 0.2)), "layers": Choice((1, 2, 3))}
+CANDIDATES = ({"learning_rate": 0.01}, {"learning_rate": 0.1, "layers": 3}, {})
+STRATEGIES = {
+    "random": {"trials": 8},
+    "bayesian": {"trials": 8},
+    "hyperband": {"trials": 12},
+    "grid": {"space": LISTS},
+    "manual": {"space": {}, "candidates": CANDIDATES},
+}
+DRAWN = ("random", "bayesian", "hyperband")
 START = Hyperparameters(learning_rate=0.003, activation="tanh")
 
 
@@ -33,16 +44,19 @@ class Bench:
         self.ran: list[Hyperparameters] = []
         self.reported: list[tuple[Trial, Trial]] = []
         self.stop_at = -1
+        self.epochs = 4
+        self.folds = 1
 
-    def objective(self, chosen: Hyperparameters, go_on: GoOn) -> Sequence[float]:
+    def objective(self, chosen: Hyperparameters, go_on: GoOn) -> Losses:
         if len(self.ran) == self.stop_at:
             raise Stopped
         self.ran.append(chosen)
-        far = abs(chosen.learning_rate - 0.01) + abs(float(chosen.layers) - 3)  # type: ignore[arg-type]
-        losses: list[float] = []
-        for epoch in range(4):
-            losses.append(far + 1 / (epoch + 1))
-            if not go_on(losses):
+        layers = 2 if chosen.layers == "auto" else chosen.layers
+        far = abs(chosen.learning_rate - 0.01) + abs(layers - 3)
+        losses: list[list[float]] = []
+        for epoch in range(self.epochs):
+            losses.append([far + 1 / (epoch + 1) + 0.1 * fold for fold in range(self.folds)])
+            if len(losses) < self.epochs and not go_on(losses):
                 break
         return losses
 
@@ -58,8 +72,8 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
-@pytest.mark.parametrize("strategy", ["random", "bayesian"])
-def test_every_trial_is_of_the_space_and_reported(bench: Bench, strategy: str) -> None:
+@pytest.mark.parametrize("strategy", DRAWN)
+def test_every_trial_drawn_is_of_the_space_and_reported(bench: Bench, strategy: str) -> None:
     trials = bench.search(strategy=strategy)
     assert [trial.number for trial in trials] == list(range(6))
     for trial in trials:
@@ -84,16 +98,140 @@ def test_a_choice_written_as_a_whole_number_is_the_projects_own_value_too(bench:
         assert bench.search(trials=1, seed=seed, space=space)[0].values == own
 
 
-@pytest.mark.parametrize("strategy", ["random", "bayesian"])
-def test_a_stopped_search_goes_on_and_ends_the_same(tmp_path: Path, strategy: str) -> None:
-    whole = Bench(tmp_path / "whole").search(strategy=strategy, trials=8)
-    stopped = Bench(tmp_path / "stopped")
-    stopped.stop_at = 5
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("folds", [1, 3])
+def test_a_stopped_search_goes_on_and_ends_the_same(
+    tmp_path: Path, strategy: str, folds: int
+) -> None:
+    settings = {"strategy": strategy, "folds": folds, **STRATEGIES[strategy]}
+    whole, stopped, again = (Bench(tmp_path / name) for name in ("whole", "stopped", "stopped"))
+    for bench in (whole, stopped, again):
+        bench.folds = folds
+    expected = whole.search(**settings)
+    stopped.stop_at = len(expected) // 2
     with pytest.raises(Stopped):
-        stopped.search(strategy=strategy, trials=8)
-    again = Bench(tmp_path / "stopped")
-    assert again.search(strategy=strategy, trials=8) == whole
-    assert len(again.ran) == 3
+        stopped.search(**settings)
+    assert again.search(**settings) == expected
+    assert len(again.ran) == len(expected) - len(expected) // 2
+
+
+def test_a_grid_tries_every_combination_the_last_list_varying_fastest(bench: Bench) -> None:
+    trials = bench.search(strategy="grid", space=LISTS)
+    found = [(trial.values["dropout"], trial.values["layers"]) for trial in trials]
+    assert found == list(itertools.product((0.0, 0.2), (1, 2, 3)))
+    assert tuning.best(trials).number == 2
+
+
+def test_candidates_are_tried_in_their_order_with_the_projects_own_values_for_the_rest(
+    bench: Bench,
+) -> None:
+    trials = bench.search(strategy="manual", space={}, candidates=CANDIDATES)
+    assert [dict(trial.values) for trial in trials] == [
+        {"learning_rate": 0.01, "layers": "auto"},
+        {"learning_rate": 0.1, "layers": 3},
+        {"learning_rate": 0.003, "layers": "auto"},
+    ]
+    assert [ran.activation for ran in bench.ran] == ["tanh"] * 3
+
+
+@pytest.mark.parametrize("strategy", ["grid", "manual"])
+def test_what_is_listed_is_tried_to_the_end(bench: Bench, strategy: str) -> None:
+    trials = bench.search(strategy=strategy, **STRATEGIES[strategy])
+    assert {(trial.state, len(trial.losses)) for trial in trials} == {("finished", 4)}
+
+
+# 27 epochs: the table of Li et al. 2018, section 3.2, for a reduction of 3.
+@pytest.mark.parametrize(
+    ("number", "most", "looks"),
+    [
+        (0, 27, (1, 3, 9)),
+        (26, 27, (1, 3, 9)),
+        (27, 27, (3, 9)),
+        (39, 27, (9,)),
+        (45, 27, ()),
+        (48, 27, ()),
+        (49, 27, (1, 3, 9)),
+        (0, 20, (2, 6)),
+        (9, 20, (6,)),
+        (14, 20, ()),
+        (0, 2, ()),
+    ],
+)
+def test_hyperband_hedges_between_many_short_and_few_long_trials(
+    number: int, most: int, looks: tuple[int, ...]
+) -> None:
+    assert tuning.rungs(number, most) == looks
+
+
+def test_hyperband_gives_most_trials_few_epochs_and_the_best_all(bench: Bench) -> None:
+    bench.epochs = START.epochs
+    trials = bench.search(strategy="hyperband", trials=17)
+    lengths = Counter(len(trial.losses) for trial in trials[:9])
+    assert lengths[2] >= 4
+    assert lengths.keys() <= {2, 6, 20}
+    assert [len(trial.losses) for trial in trials[14:]] == [20, 20, 20]
+    assert len(tuning.best(trials).losses) == 20
+
+
+@pytest.mark.parametrize(
+    ("strategy", "most"),
+    [("random", 10), ("bayesian", 10), ("hyperband", 20), ("grid", 20), ("manual", 20)],
+)
+def test_half_the_epochs_rank_what_is_drawn_and_all_of_them_the_rest(
+    strategy: str, most: int
+) -> None:
+    candidates = CANDIDATES if strategy == "manual" else ()
+    wanted = Tuning(strategy=strategy, candidates=candidates)  # type: ignore[arg-type]
+    assert tuning.epochs(wanted, START) == most
+
+
+@pytest.mark.parametrize(
+    ("losses", "complete"),
+    [
+        ([[3.0], [2.0]], False),
+        ([[3.0], [2.0], [2.0]], False),
+        ([[3.0], [2.0], [2.0], [2.5]], True),
+        ([[3.0, 1.0], [2.0, 2.5], [2.0, 2.5]], True),
+        ([[5.0], [4.0], [3.0], [2.0], [1.0]], True),
+    ],
+)
+def test_a_trial_ends_with_its_epochs_or_its_patience(
+    losses: list[list[float]], complete: bool
+) -> None:
+    assert tuning.complete(losses, 5, 2) == complete
+
+
+def test_a_trials_loss_is_the_folds_mean_where_it_is_lowest_and_its_spread_theirs_there() -> None:
+    trial = Trial(0, {}, "finished", ((1.0, 2.0), (0.2, 0.6), (0.1, 0.9)))
+    assert trial.curve == [1.5, 0.4, 0.5]
+    assert trial.loss == 0.4
+    assert trial.spread == pytest.approx(0.2)
+    assert Trial(0, {}, "finished", ((0.5,), (0.4,))).spread == 0
+
+
+def test_importance_finds_what_the_losses_depend_on() -> None:
+    space = {"dropout": Choice((0.0, 0.2, 0.4)), "layers": Choice((1, 2, 3))}
+    wanted = Tuning(strategy="grid", space=space)
+    combinations = list(itertools.product((0.0, 0.2, 0.4), (1, 2, 3)))
+    trials = [
+        Trial(number, {"dropout": dropout, "layers": layers}, "finished", ((float(layers),),))
+        for number, (dropout, layers) in enumerate(combinations)
+    ]
+    found = tuning.importance(wanted, trials)
+    assert found["layers"] > 0.9
+    assert sum(found.values()) == pytest.approx(1)
+    assert tuning.importance(wanted, trials) == found
+
+
+@pytest.mark.parametrize("case", ["too few", "none", "all the same"])
+def test_importance_is_silent_where_trials_do_not_tell(case: str) -> None:
+    number = {"too few": 7, "none": 0, "all the same": 9}[case]
+    trials = [
+        Trial(n, {"layers": 1 + n % 3}, "finished", ((1.0 if case == "all the same" else n,),))
+        for n in range(number)
+    ]
+    wanted = Tuning(strategy="random", space={"layers": Choice((1, 2, 3))})
+    assert tuning.importance(wanted, trials) == {}
 
 
 def test_a_damaged_trial_is_run_again_and_gives_the_same(bench: Bench) -> None:
@@ -128,7 +266,7 @@ def test_a_trial_that_falls_behind_is_pruned_and_never_best(bench: Bench) -> Non
 def test_a_failed_trial_is_counted_and_the_search_goes_on(bench: Bench) -> None:
     objective = bench.objective
 
-    def sometimes(chosen: Hyperparameters, go_on: GoOn) -> Sequence[float]:
+    def sometimes(chosen: Hyperparameters, go_on: GoOn) -> Losses:
         losses = objective(chosen, go_on)
         if len(bench.ran) in (2, 3):
             raise TrainingError("the loss is not finite after epoch 1")
@@ -142,7 +280,7 @@ def test_a_failed_trial_is_counted_and_the_search_goes_on(bench: Bench) -> None:
 
 
 def test_when_every_trial_fails_the_job_fails(bench: Bench) -> None:
-    def never(chosen: Hyperparameters, go_on: GoOn) -> Sequence[float]:
+    def never(chosen: Hyperparameters, go_on: GoOn) -> Losses:
         raise TrainingError("the loss is not finite after epoch 1")
 
     bench.objective = never  # type: ignore[method-assign]
@@ -150,13 +288,9 @@ def test_when_every_trial_fails_the_job_fails(bench: Bench) -> None:
         bench.search()
 
 
-def test_a_strategy_of_another_version_is_refused(bench: Bench) -> None:
-    with pytest.raises(ProjectError, match="'grid' with folds = 1 cannot be run"):
-        bench.search(strategy="grid")
-
-
 def test_nothing_is_searched_without_trials_or_space_or_by_the_service() -> None:
     assert tuning.wanted(Tuning(trials=2, space=SPACE))
     assert not tuning.wanted(Tuning(trials=0, space=SPACE))
     assert not tuning.wanted(Tuning(trials=2))
     assert not tuning.wanted(Tuning(trials=2, space=SPACE, where="service"))
+    assert not tuning.wanted(Tuning(strategy="grid"))
