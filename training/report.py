@@ -86,7 +86,7 @@ def html(content: Content) -> str:
             "<h2>Trials</h2>",
             _trials(content.trials),
             _importance(content.importance),
-            parallel(content.trials),
+            _parallel(content.trials),
             "<h2>Hyperparameters of the final fit</h2>",
             _pairs(content.hyperparameters),
             "<h2>Facts</h2>",
@@ -186,7 +186,7 @@ def _importance(importance: Mapping[str, float]) -> str:
     )
 
 
-def parallel(trials: Sequence[Trial]) -> str:
+def _parallel(trials: Sequence[Trial]) -> str:
     """One line for each trial through its values and its loss, as an SVG; the best one marked.
 
     An axis holds the values in their order, evenly spaced, so that numbers of any scale and words
@@ -220,7 +220,8 @@ def parallel(trials: Sequence[Trial]) -> str:
         points = " ".join(f"{axis[number][0]:.1f},{axis[number][1]:.1f}" for axis in heights)
         look = 'stroke="#ea580c" stroke-width="3"' if number == winner else 'stroke="#2563eb66"'
         parts.append(f'<polyline points="{points}" fill="none" {look}/>')
-    return "".join([*parts, "</svg>"])
+    said = "Each line is a trial, the thick one the best; every axis holds its values in order."
+    return "".join([f"<p>{said}</p>", *parts, "</svg>"])
 
 
 def _pairs(pairs: Mapping[str, object]) -> str:

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -164,13 +164,16 @@ def prepare(
     problem: Problem,
     found: Data,
     start: Hyperparameters,
-    *,
-    log: Literal["auto"] | bool = "auto",
+    target_transform: TargetTransform | None = None,
 ) -> Prepared:
-    """Fit the transforms on the training rows, encode all rows, import TensorFlow."""
+    """Fit the transforms on the training rows, encode all rows, import TensorFlow.
+
+    The target's own transform is fitted, too, unless it is given.
+    """
     transforms = Transforms.fit(found.train.columns, found.schema.features)
     target = found.schema.target
-    target_transform = TargetTransform.fit(found.train.target, target, log=log)
+    if target_transform is None:
+        target_transform = TargetTransform.fit(found.train.target, target, log="auto")
     encoded = {split: transforms.encode(part.columns) for split, part in found.parts.items()}
     dtype = np.int32 if target.task == "multiclass" else np.float32
     truth = {
@@ -207,8 +210,7 @@ def prepare(
 def cross_validation(prepared: Prepared) -> list[Prepared]:
     """The folds of the search, each with transforms fitted on its own training rows.
 
-    Whether a regression's target is learnt as a logarithm is not asked again: the folds' losses
-    have to be of one kind.
+    The target is scaled as it is for the final fit: the folds' losses have to be in one unit.
 
     Raises:
         DataError: a fold has too few rows, or a column that it cannot be fitted on.
@@ -216,9 +218,16 @@ def cross_validation(prepared: Prepared) -> list[Prepared]:
     found, count = prepared.found, prepared.problem.tuning.folds
     folds = []
     for number, fold in enumerate(data.folds(found, prepared.problem.split, count), start=1):
-        log = prepared.target_transform.unit is not None
         try:
-            folds.append(prepare(prepared.job, prepared.problem, fold, prepared.start, log=log))
+            folds.append(
+                prepare(
+                    prepared.job,
+                    prepared.problem,
+                    fold,
+                    prepared.start,
+                    prepared.target_transform,
+                )
+            )
         except DataError as error:
             raise DataError(
                 f"fold {number} of {count}: {error.message}",

@@ -188,8 +188,9 @@ def importance(tuning: Tuning, trials: Sequence[Trial]) -> dict[str, float]:
     import optuna
 
     study = _study(tuning, finished, optuna.samplers.RandomSampler(seed=tuning.seed))
-    judge = optuna.importance.FanovaImportanceEvaluator(seed=tuning.seed)
-    return dict(optuna.importance.get_param_importances(study, evaluator=judge))
+    judge = optuna.importance.FanovaImportanceEvaluator(max_depth=8, seed=tuning.seed)
+    shares = optuna.importance.get_param_importances(study, evaluator=judge)
+    return {name: float(share) for name, share in shares.items()}
 
 
 def _listed(tuning: Tuning, start: Hyperparameters) -> list[Values]:
