@@ -241,6 +241,7 @@ def test_the_transforms_of_a_fold_are_fitted_on_its_own_training_rows(tmp_path: 
     for fold in folds:
         own = Transforms.fit(fold.found.train.columns, found.schema.features)
         assert fold.transforms.to_json() == own.to_json()
+        assert fold.target_transform is prepared.target_transform
         assert fold.rows["validation"].target.shape == fold.found.validation.target.shape
     assert len({fold.transforms.to_json() for fold in [prepared, *folds]}) == 4
 
