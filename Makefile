@@ -7,7 +7,7 @@ PY  := .venv/bin/python
 KIT := $(PY) -m infra
 # Quoted by the shell, not by make: a path or a row may hold spaces and quotes.
 ON  := --project "$$PROJECT" --target "$$TARGET"
-export PROJECT TARGET DATA LABEL
+export PROJECT TARGET DATA LABEL NAME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help deploy plan status logs invoke destroy init test lint clean
@@ -31,11 +31,11 @@ logs: .venv/deploy.stamp  ## the last log lines of the training job and the endp
 invoke: .venv/deploy.stamp  ## one prediction; DATA='{"column": value, …}' or DATA=rows.json
 	@$(KIT) invoke $(ON) $(if $(DATA),--data "$$DATA")
 
-destroy: .venv/deploy.stamp  ## delete what deploy created, and nothing else; YES=1 asks no question
-	@$(KIT) destroy $(ON) $(if $(YES),--yes)
+destroy: .venv/deploy.stamp  ## delete what deploy created; data in S3 stays unless ALL=1; on AWS it asks unless YES=1
+	@$(KIT) destroy $(ON) $(if $(ALL),--data) $(if $(YES),--yes)
 
-init: .venv/deploy.stamp  ## a project.toml for your table: DATA=table.csv LABEL=column
-	@$(KIT) init --data "$$DATA" --label "$$LABEL"
+init: .venv/deploy.stamp  ## a project.toml for your table: DATA=table.csv LABEL=column [NAME=project]
+	@$(KIT) init --data "$$DATA" --label "$$LABEL" $(if $(NAME),--name "$$NAME")
 
 test: .venv/dev.stamp  ## style, types, import rules and the whole suite
 	@$(PY) -m tests
@@ -46,9 +46,9 @@ lint: .venv/dev.stamp  ## style, types and import rules only
 bench-%: .venv/dev.stamp  ## print a figure a line; exit 1 when a must is missed
 	@$(PY) -m benchmarks.$(subst -,_,$*)
 
-clean:  ## stop the local cloud and remove environments and local state
+clean:  ## stop the local cloud; remove the environments, local state and caches
 	@test ! -x $(PY) || $(PY) -m infra.local stop
-	@rm -rf .venv .venv-numpy1 .local build
+	@rm -rf .venv .venv-numpy1 .local build .coverage* .hypothesis .*_cache
 
 .venv/deploy.stamp: requirements/bootstrap.txt requirements/deploy.txt
 	@'$(PYTHON)' requirements/install.py .venv requirements/deploy.txt
