@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import json
 import math
+import textwrap
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +33,14 @@ INITIALIZERS = (
 )
 ACTIVATIONS = ("relu", "prelu", "elu", "selu", "gelu", "silu", "tanh")
 OPTIMIZERS = ("adam", "adamax", "nadam", "adamw", "sgd")
+SCHEDULES = ("constant", "cosine", "plateau")
+CLASS_WEIGHTS = ("none", "balanced")
+NUMERIC_EMBEDDINGS = ("none", "piecewise_linear", "periodic")
 MIN_WIDTH, MAX_WIDTH = 8, 1024
 DEEP = 20
 WIDE = 256
+LAST_SHARE = 0.3
+WARM_UP = 0.05
 _WANTED: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -89,8 +95,45 @@ class Hyperparameters:
     embedding_dim: Literal["auto"] | int = _knob(
         "auto", "width of a category's embedding; auto: 1.6 * levels ** 0.56", low=1, high=512
     )
+    numeric_embedding: str = _knob(
+        "none",
+        "how numbers enter: as they are, by bins of the training rows, or by sines and cosines",
+        choices=NUMERIC_EMBEDDINGS,
+    )
+    numeric_embedding_dim: int = _knob(
+        8, "width of a number's embedding where it is periodic", low=1, high=512
+    )
+    numeric_bins: int = _knob(
+        16, "bins of a number whose embedding is piecewise linear", low=1, high=256
+    )
+    frequencies: int = _knob(
+        16, "sines, and as many cosines, of a number whose embedding is periodic", low=1, high=256
+    )
+    frequency_scale: float = _knob(
+        0.1, "standard deviation of the initial frequencies, in turns a unit", low=1e-4, high=100.0
+    )
+    class_weights: str = _knob(
+        "none",
+        "balanced: every class counts the same in training, so that scores are no longer shares",
+        choices=CLASS_WEIGHTS,
+    )
+    label_smoothing: float = _knob(
+        0.0, "share of each label spread over all classes in training", low=0.0, high=0.5
+    )
     optimizer: str = _knob("adam", "optimizer", choices=OPTIMIZERS)
-    learning_rate: float = _knob(0.001, "learning rate", low=1e-7, high=10.0)
+    learning_rate: float = _knob(0.001, "learning rate, at its highest", low=1e-7, high=10.0)
+    schedule: str = _knob(
+        "constant",
+        "cosine: falls to 0 over the epochs; plateau: falls while the validation loss does not",
+        choices=SCHEDULES,
+    )
+    warmup: Literal["auto"] | float = _knob(
+        "auto",
+        "epochs in which the learning rate rises from 0; auto: a twentieth of them before a "
+        "cosine, else 0",
+        low=0.0,
+        high=10000.0,
+    )
     batch_size: Literal["auto"] | int = _knob("auto", "rows a step; auto: 64", low=1, high=65536)
     epochs: int = _knob(20, "epochs at most", low=1, high=10000)
     patience: int = _knob(
@@ -274,11 +317,13 @@ class Resolved:
         widths: neurons of each hidden layer, first to last.
         dropout: share of neurons silenced after each hidden layer.
         batch_size: rows a step.
+        warmup: epochs in which the learning rate rises.
     """
 
     widths: tuple[int, ...]
     dropout: float
     batch_size: int
+    warmup: float
 
 
 def resolve(hyperparameters: Hyperparameters, n_inputs: int) -> Resolved:
@@ -296,7 +341,28 @@ def resolve(hyperparameters: Hyperparameters, n_inputs: int) -> Resolved:
     dropout = hp.dropout
     if dropout == "auto":
         dropout = 0.3 if first >= WIDE and not taper and hp.l2 == 0 else 0.0
-    return Resolved(widths, dropout, 64 if hp.batch_size == "auto" else hp.batch_size)
+    warmup = hp.warmup
+    if warmup == "auto":
+        warmup = WARM_UP * hp.epochs if hp.schedule == "cosine" else 0.0
+    return Resolved(widths, dropout, 64 if hp.batch_size == "auto" else hp.batch_size, warmup)
+
+
+def broken_rules(hyperparameters: Hyperparameters, n_inputs: int) -> list[str]:
+    """The rules of thumb that values given by hand break, a sentence each; "auto" breaks none."""
+    plan = resolve(hyperparameters, n_inputs)
+    first, last = plan.widths[0], plan.widths[-1]
+    broken = []
+    if last < min(LAST_SHARE * n_inputs, MAX_WIDTH):
+        broken.append(
+            f"The last hidden layer has {last} neurons, less than {LAST_SHARE:.0%} of the "
+            f"{n_inputs} inputs (category levels counted); raise units, or leave it to auto"
+        )
+    if first >= WIDE and first == last and not plan.dropout and not hyperparameters.l2:
+        broken.append(
+            f"The network is wide ({first} neurons) and has neither l2 nor dropout; set l2, or "
+            "dropout to about 0.3, or leave dropout to auto"
+        )
+    return broken
 
 
 def first_width(n_inputs: int) -> int:
@@ -314,7 +380,7 @@ def tapered(first: int, layers: int, n_inputs: int) -> tuple[int, ...]:
     """
     step = max(1, round(layers * 8 / 30))
     least = MIN_WIDTH
-    while least < 0.3 * n_inputs:
+    while least < LAST_SHARE * n_inputs:
         least *= 2
     return tuple(max(first >> (layer // step), min(least, first)) for layer in range(layers))
 
@@ -339,6 +405,22 @@ METRICS = (
     "test_rmse",
     "learning_rate",
 )
+
+
+def explained() -> str:
+    """Every knob with its default, bounds or choices, and help: what `--help` teaches."""
+    lines = []
+    for field in dataclasses.fields(Hyperparameters):
+        low, high, choices = (field.metadata[part] for part in ("low", "high", "choices"))
+        allowed = ", ".join(choices)
+        if low is not None:
+            allowed = f"{low:g} to {high:g}"
+        text = field.metadata["help"] + (f" ({allowed})" if allowed else "")
+        head = f"{field.name} = {json.dumps(field.default)}"
+        lines += textwrap.wrap(
+            text, 98, initial_indent=f"  {head:<34} ", subsequent_indent=" " * 37
+        )
+    return "\n".join(lines)
 
 
 def metric_line(epoch: int, metrics: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import documents
+from shared import documents, hyperparameters
 from shared.errors import DataError, HyperparameterError
 
 LAYOUT = Path("/opt/ml")
@@ -162,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train one project, as a SageMaker training job or by hand.",
-        epilog="""\
+        epilog=f"""\
 The job reads two or more channels: `train` (CSV or Parquet files), `project` (project.json, which
 says what the columns are, how to split and what to tune), and `source_<name>` for each source.
 By hand, for example:
@@ -172,7 +172,11 @@ By hand, for example:
       --set epochs=3 --set dropout=0.2
 
 leaves the bundle in /tmp/job/model and the report in /tmp/job/output/data. Run it again after an
-interruption and it goes on from /tmp/job/checkpoints.""",
+interruption and it goes on from /tmp/job/checkpoints.
+
+Hyperparameters, each with its default:
+
+{hyperparameters.explained()}""",
     )
     parser.add_argument("--base", type=Path, metavar="DIR", help=f"the job's tree ({LAYOUT})")
     parser.add_argument(

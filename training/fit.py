@@ -4,7 +4,8 @@ The whole encoded split lies in memory as tensors; an epoch is one `tf.function`
 a permutation. On two cores that is two to three times as fast as `keras.Model.fit`, whose Python
 turn per step costs more than the step of a small network.
 
-Everything random comes from a seed and a counter: the order of rows from (seed, epoch), weights
+The learning rate of each step follows from the schedule and the history (schedule.py). Everything
+random comes from a seed and a counter: the order of rows from (seed, epoch), weights
 and dropout from the seeds that network.py gave their layers. So the state after an epoch is the
 variables of model and optimizer (the dropout layers' generators are among the model's), the best
 weights and the history; a run restored from it ends with the same bits as one never stopped.
@@ -29,6 +30,7 @@ from shared.errors import CheckpointError, TrainingError
 from shared.hyperparameters import Hyperparameters, resolve
 from training import network
 from training.checkpoints import Checkpoint
+from training.schedule import Schedule
 
 CHUNK = 8192
 Array = npt.NDArray[Any]
@@ -63,7 +65,8 @@ class Trainer:
 
     Args:
         model: what network.build made.
-        hyperparameters: optimizer, learning rate, batch size and seed are read.
+        hyperparameters: optimizer, learning rate and its schedule, loss, batch size and seed are
+            read.
         shape: what `model` was built for.
         train, validation: the rows to learn from, and the rows to stop and choose by.
         score: the network's outputs for the validation rows → figures for the metric line.
@@ -84,7 +87,16 @@ class Trainer:
         self.best_epoch = 0
         self._task = shape.task
         self._seed = hyperparameters.seed
-        self._batch = resolve(hyperparameters, shape.n_inputs).batch_size
+        plan = resolve(hyperparameters, shape.n_inputs)
+        self._batch = plan.batch_size
+        self._schedule = Schedule(
+            hyperparameters.schedule,
+            hyperparameters.learning_rate,
+            epochs=hyperparameters.epochs,
+            warmup=plan.warmup,
+            patience=hyperparameters.patience,
+        )
+        self._loss = network.training_losses(hyperparameters, shape.task, train.target)
         self._score = score
         self._train = train
         self._validation = validation
@@ -123,7 +135,9 @@ class Trainer:
             TrainingError: the loss is not a finite number any more.
         """
         order = _permutation(self._seed, self.epochs + 1, len(self._train))
-        self._epoch(tf.constant(order))
+        steps = math.ceil(len(self._train) / self._batch)
+        rates = self._schedule.rates(self.epochs, steps, self.val_losses)
+        self._epoch(tf.constant(order), tf.constant(rates))
         train_loss, _ = self.measure(self._probe)
         val_loss, outputs = self.measure(self._validation)
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -131,7 +145,12 @@ class Trainer:
                 f"the loss is not finite after epoch {self.epochs + 1}",
                 cure="Lower learning_rate, or raise l2",
             )
-        record = {"train_loss": train_loss, "val_loss": val_loss, **self._score(outputs)}
+        record = {
+            "train_loss": train_loss,
+            "val_loss": val_loss,
+            **self._score(outputs),
+            "learning_rate": float(rates[-1]),
+        }
         if val_loss < self.best_loss:
             self.best_epoch = self.epochs + 1
             self._best = self._weights()
@@ -191,22 +210,27 @@ class Trainer:
         """Define the epoch's graph and the measurement's; each is traced at its first use."""
         model, optimizer, batch = self.model, self._optimizer, self._batch
         logits = network.logits(model)
-        loss = network.losses(self._task)
+        loss, training_loss = network.losses(self._task), self._loss
         numeric, codes, target = self._train.tensors
-        steps = math.ceil(len(self._train) / batch)
         signature = [
             tf.TensorSpec((None, *array.shape[1:]), array.dtype)
             for array in (numeric, codes, target)
         ]
 
-        @tf.function(input_signature=[tf.TensorSpec((len(self._train),), tf.int32)])
-        def epoch(order: tf.Tensor) -> None:
-            for step in tf.range(steps):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((len(self._train),), tf.int32),
+                tf.TensorSpec((None,), tf.float32),
+            ]
+        )
+        def epoch(order: tf.Tensor, rates: tf.Tensor) -> None:
+            for step in tf.range(tf.size(rates)):
+                optimizer.learning_rate = rates[step]
                 rows = order[step * batch : (step + 1) * batch]
                 inputs = network.inputs(model, tf.gather(numeric, rows), tf.gather(codes, rows))
                 with tf.GradientTape() as tape:
                     answer = logits(inputs, training=True)
-                    cost = tf.reduce_mean(loss(tf.gather(target, rows), answer))
+                    cost = tf.reduce_mean(training_loss(tf.gather(target, rows), answer))
                     cost += tf.add_n(model.losses) if model.losses else 0.0
                 optimizer.apply(tape.gradient(cost, model.trainable_variables))
 

@@ -1,11 +1,16 @@
 """The Keras network, from hyperparameters and the shape of the encoded rows.
 
-    numeric [n, D] ─────────────────────────────┐
+    numeric [n, D] ─ as it is, or embedded ─────┐
     codes [n, K] ─ column k ─ one-hot ──────────┼─ concatenate ─ hidden layers ─ logits ─ output
                  └ column k ─ embedding ────────┘
 
 A category of few levels is one-hot, of many is embedded. Only Keras's own layers are used, so that
 model.keras opens anywhere without our code.
+
+A number enters as it is or as several (Gorishniy, Rubachev, Babenko: On Embeddings for Numerical
+Features in Tabular Deep Learning, NeurIPS 2022): piecewise linear, how far it has come through each
+bin of its training rows; or periodic, sines and cosines of it at learnt frequencies, then a layer of
+its own.
 
 Slots that the training rows never use (always the unknown one; often missing or rare) start with
 zero weights and never get a gradient, so they stay zero: a level that was never seen adds nothing,
@@ -18,6 +23,7 @@ Here: structure, initial weights, loss, optimizer. Not here: the rules of thumb 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +33,16 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from shared.errors import HyperparameterError, TrainingError
 from shared.hyperparameters import Hyperparameters, embedding_width, resolve
 from shared.schema import Task
 
 ONE_HOT_LEVELS = 32
 EMBEDDING_INITIALIZER = "random_uniform"
+QUANTILES = 1024
+NARROW = 0.02
+
+Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _OPTIMIZERS = {
     "adam": keras.optimizers.Adam,
@@ -51,12 +62,15 @@ class Shape:
         seen: one mask a category column, [slots] bool: the slots that training rows use.
         outputs: 1, or the number of classes where the task is multiclass.
         task: what the target is.
+        quantiles: of each numeric column, `quantiles(…)` of the training rows; piecewise-linear
+            embeddings take their bins from them.
     """
 
     numeric: int
     seen: tuple[npt.NDArray[np.bool_], ...]
     outputs: int
     task: Task
+    quantiles: npt.NDArray[np.float32] | None = None
 
     @property
     def n_inputs(self) -> int:
@@ -102,6 +116,7 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
     last = keras.layers.Dense(
         shape.outputs,
         kernel_initializer=_initializer(hp.kernel_initializer, seeds),
+        bias_initializer=_initializer(hp.bias_initializer, seeds),
         kernel_regularizer=penalty,
         name="logits",
     )
@@ -132,13 +147,53 @@ def outputs(task: Task, answer: tf.Tensor) -> tf.Tensor:
     return tf.nn.softmax(answer) if task == "multiclass" else answer
 
 
-def losses(task: Task) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def losses(task: Task) -> Loss:
     """(target [n], logits [n, outputs]) → loss of each row [n]: cross-entropy or squared error."""
     if task == "binary":
         return lambda target, answer: tf.nn.sigmoid_cross_entropy_with_logits(target, answer[:, 0])
     if task == "multiclass":
         return tf.nn.sparse_softmax_cross_entropy_with_logits  # type: ignore[no-any-return]
     return lambda target, answer: tf.square(target - answer[:, 0])
+
+
+def training_losses(
+    hyperparameters: Hyperparameters, task: Task, target: npt.NDArray[np.generic]
+) -> Loss:
+    """As `losses`, with the class weights and the label smoothing that training adds.
+
+    What is measured has neither, so that trials of different settings can be compared.
+
+    Args:
+        target: the training rows', from which balanced weights follow: rows / (classes x count),
+            as scikit-learn has them.
+
+    Raises:
+        HyperparameterError: the task is regression, which has no classes, and one of them is set.
+    """
+    plain, smoothing = losses(task), hyperparameters.label_smoothing
+    balanced = hyperparameters.class_weights == "balanced"
+    if not smoothing and not balanced:
+        return plain
+    if task == "regression":
+        raise HyperparameterError(
+            "there are no classes in a regression",
+            where=f"hyperparameter {'class_weights' if balanced else 'label_smoothing'!r}",
+            cure="Leave it out",
+        )
+    counts = np.bincount(target.astype(np.int64))
+    weights = tf.constant(counts.sum() / (len(counts) * counts), tf.float32)
+
+    def smooth(target: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
+        if task == "binary":
+            return plain(target * (1.0 - smoothing) + 0.5 * smoothing, answer)
+        spread = -tf.reduce_mean(tf.nn.log_softmax(answer), axis=1)
+        return (1.0 - smoothing) * plain(target, answer) + smoothing * spread
+
+    def loss(target: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
+        rows = smooth(target, answer)
+        return rows * tf.gather(weights, tf.cast(target, tf.int32)) if balanced else rows
+
+    return loss
 
 
 def optimizer(hyperparameters: Hyperparameters) -> keras.optimizers.Optimizer:
@@ -149,7 +204,11 @@ def optimizer(hyperparameters: Hyperparameters) -> keras.optimizers.Optimizer:
 def kernels(model: keras.Model) -> list[npt.NDArray[np.float32]]:
     """The weights that L1 and L2 act on."""
     layers = (keras.layers.Dense, keras.layers.Embedding)
-    return [value(layer.weights[0]) for layer in model.layers if isinstance(layer, layers)]
+    return [
+        value(layer.weights[0])
+        for layer in model.layers
+        if layer.trainable and (isinstance(layer, layers) or layer.name == "numeric_embedding")
+    ]
 
 
 def value(variable: keras.Variable) -> npt.NDArray[Any]:
@@ -165,10 +224,11 @@ def _parts(
     parts: list[Any] = []
     embedded: dict[int, keras.layers.Embedding] = {}
     hot: dict[int, int] = {}
-    offset = shape.numeric
+    offset = 0
     if shape.numeric:
         given.append(keras.Input((shape.numeric,), dtype="float32", name="numeric"))
-        parts.append(given[0])
+        parts.append(_numbers(hp, shape, given[0], seeds))
+        offset = parts[0].shape[1]
     if shape.seen:
         codes = keras.Input((len(shape.seen),), dtype="int32", name="codes")
         given.append(codes)
@@ -190,6 +250,72 @@ def _parts(
             offset += width
             parts.append(embedded[k](codes[:, k]))
     return given, parts, embedded, hot
+
+
+def _numbers(hp: Hyperparameters, shape: Shape, numeric: Any, seeds: Iterator[int]) -> Any:
+    """The numbers [n, D] as the hidden layers get them: [n, D x width], or as they are."""
+    layers = keras.layers
+    if hp.numeric_embedding == "none":
+        return numeric
+    if hp.numeric_embedding == "piecewise_linear":
+        # One frozen layer measures every number against each of its bins; ReLU cuts off what lies
+        # before a bin and after it.
+        slopes, starts = _bins(shape, hp.numeric_bins)
+        measure = layers.Dense(starts.size, trainable=False, name="bins")
+        x = measure(numeric)
+        measure.set_weights([slopes, starts])
+        return layers.ReLU(max_value=1.0, name="numbers")(x)
+    angles = layers.EinsumDense(
+        "nf,fk->nfk",
+        output_shape=(shape.numeric, hp.frequencies),
+        kernel_initializer=keras.initializers.RandomNormal(
+            stddev=2 * math.pi * hp.frequency_scale, seed=next(seeds)
+        ),
+        name="frequencies",
+    )(numeric)
+    waves = layers.Concatenate(name="waves")([keras.ops.sin(angles), keras.ops.cos(angles)])
+    x = layers.EinsumDense(
+        "nfk,fkd->nfd",
+        output_shape=(shape.numeric, hp.numeric_embedding_dim),
+        bias_axes="fd",
+        kernel_initializer=keras.initializers.RandomUniform(
+            *(sign / math.sqrt(2 * hp.frequencies) for sign in (-1, 1)), seed=next(seeds)
+        ),
+        kernel_regularizer=_penalty(hp),
+        activation="relu",
+        name="numeric_embedding",
+    )(waves)
+    return layers.Flatten(name="numbers")(x)
+
+
+def quantiles(numeric: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """QUANTILES + 1 evenly spread quantiles of each column of training rows [n, D]: [D, …]."""
+    shares = np.linspace(0.0, 1.0, QUANTILES + 1)
+    return np.ascontiguousarray(np.quantile(numeric, shares, axis=0).T.astype(np.float32))
+
+
+def _bins(shape: Shape, count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Kernel [D, D x count] and bias [D x count] that give (x - start) / width of each bin.
+
+    Bins lie between distinct quantiles, NARROW apart or more, so that a value which most rows share
+    (the zero of an amount that is rarely there) takes one edge and leaves the others to the rest. A
+    column with fewer bins than `count` has zeros in place of the missing ones.
+    """
+    if shape.quantiles is None:
+        raise TrainingError("piecewise-linear embeddings need the quantiles of the training rows")
+    slopes = np.zeros((shape.numeric, shape.numeric, count), dtype=np.float32)
+    starts = np.zeros((shape.numeric, count), dtype=np.float32)
+    for column, values in enumerate(shape.quantiles):
+        distinct = [values[0]]
+        for value in values[1:]:
+            if value - distinct[-1] >= NARROW:
+                distinct.append(value)
+        places = np.unique(np.round(np.linspace(0, len(distinct) - 1, count + 1)).astype(int))
+        edges = np.array(distinct)[places]
+        widths = np.diff(edges)
+        slopes[column, column, : len(widths)] = 1.0 / widths
+        starts[column, : len(widths)] = -edges[:-1] / widths
+    return slopes.reshape(shape.numeric, -1), starts.reshape(-1)
 
 
 def _embedding_width(hp: Hyperparameters, slots: int) -> int | None:

@@ -183,7 +183,7 @@ def prepare(
 
     tensorflow_ready()
     from training.fit import Rows
-    from training.network import Shape, seen_slots
+    from training.network import Shape, quantiles, seen_slots
 
     rows = {split: Rows(e.numeric, e.codes, truth[split]) for split, e in encoded.items()}
     slots = [cardinality for _, cardinality in transforms.categories]
@@ -192,6 +192,7 @@ def prepare(
         seen=seen_slots(encoded["training"].codes, slots),
         outputs=len(target.classes) if target.task == "multiclass" else 1,
         task=target.task,
+        quantiles=quantiles(encoded["training"].numeric),
     )
     return Prepared(
         job=job,
@@ -247,8 +248,10 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
     parts = cross_validation(prepared) if wanted.folds > 1 else [prepared]
 
     def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> tuning.Losses:
-        trainers = [part.trainer(chosen) for part in parts]
         most = tuning.epochs(wanted, chosen)
+        # A trial has a schedule of its own length: its last epochs are as calm as the final fit's.
+        own = dataclasses.replace(chosen, epochs=most)
+        trainers = [part.trainer(own) for part in parts]
         losses: list[list[float]] = []
         while True:
             losses.append([trainer.run_epoch()["val_loss"] for trainer in trainers])
@@ -269,6 +272,8 @@ def fit_final(prepared: Prepared, chosen: Hyperparameters) -> Trainer:
     """Fit with a checkpoint after each epoch, going on from the newest one that there is."""
     from training import fit
 
+    for rule in hyperparameters.broken_rules(chosen, prepared.shape.n_inputs):
+        warn(rule)
     trainer = prepared.trainer(chosen)
     name = checkpoints.identity(prepared.identity, chosen)
     kept = Checkpoints(prepared.job.checkpoints, f"{name}-fit", warn)
