@@ -103,14 +103,17 @@ class Hyperparameters:
     numeric_embedding_dim: int = _knob(
         8, "width of a number's embedding where it is periodic", low=1, high=512
     )
-    numeric_bins: int = _knob(
-        16, "bins of a number whose embedding is piecewise linear", low=1, high=256
+    numeric_bins: Literal["auto"] | int = _knob(
+        "auto",
+        "bins of a number whose embedding is piecewise linear; auto: 48, fewer beyond ten numbers",
+        low=1,
+        high=256,
     )
     frequencies: int = _knob(
         16, "sines, and as many cosines, of a number whose embedding is periodic", low=1, high=256
     )
     frequency_scale: float = _knob(
-        0.1, "standard deviation of the initial frequencies, in turns a unit", low=1e-4, high=100.0
+        1.0, "standard deviation of the initial frequencies, in turns a unit", low=1e-4, high=100.0
     )
     class_weights: str = _knob(
         "none",
@@ -340,7 +343,8 @@ def resolve(hyperparameters: Hyperparameters, n_inputs: int) -> Resolved:
     widths = tapered(first, layers, n_inputs) if taper else (first,) * layers
     dropout = hp.dropout
     if dropout == "auto":
-        dropout = 0.3 if first >= WIDE and not taper and hp.l2 == 0 else 0.0
+        wide_untapered = first >= WIDE and widths[-1] == first
+        dropout = 0.3 if wide_untapered and hp.l2 == 0 else 0.0
     warmup = hp.warmup
     if warmup == "auto":
         warmup = WARM_UP * hp.epochs if hp.schedule == "cosine" else 0.0
@@ -388,6 +392,11 @@ def tapered(first: int, layers: int, n_inputs: int) -> tuple[int, ...]:
 def embedding_width(levels: int) -> int:
     """Width of an embedding of so many levels: 1.6 * levels ** 0.56, 1 to 50 (fastai's rule)."""
     return max(1, min(50, round(1.6 * math.pow(levels, 0.56))))
+
+
+def bin_count(numbers: int) -> int:
+    """Bins of each number: 48, so many fewer that all together are 512 at most, but not below 8."""
+    return max(8, min(48, 512 // max(numbers, 1)))
 
 
 METRICS = (

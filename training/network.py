@@ -8,9 +8,9 @@ A category of few levels is one-hot, of many is embedded. Only Keras's own layer
 model.keras opens anywhere without our code.
 
 A number enters as it is or as several (Gorishniy, Rubachev, Babenko: On Embeddings for Numerical
-Features in Tabular Deep Learning, NeurIPS 2022): piecewise linear, how far it has come through each
-bin of its training rows; or periodic, sines and cosines of it at learnt frequencies, then a layer of
-its own.
+Features in Tabular Deep Learning, NeurIPS 2022): piecewise linear, how far it has come through
+each bin of its training rows; or periodic, sines and cosines of it at learnt frequencies, then a
+layer of its own.
 
 Slots that the training rows never use (always the unknown one; often missing or rare) start with
 zero weights and never get a gradient, so they stay zero: a level that was never seen adds nothing,
@@ -34,7 +34,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from shared.errors import HyperparameterError, TrainingError
-from shared.hyperparameters import Hyperparameters, embedding_width, resolve
+from shared.hyperparameters import Hyperparameters, bin_count, embedding_width, resolve
 from shared.schema import Task
 
 ONE_HOT_LEVELS = 32
@@ -164,6 +164,8 @@ def training_losses(
     What is measured has neither, so that trials of different settings can be compared.
 
     Args:
+        hyperparameters: class_weights and label_smoothing are read.
+        task: what the target is.
         target: the training rows', from which balanced weights follow: rows / (classes x count),
             as scikit-learn has them.
 
@@ -181,7 +183,7 @@ def training_losses(
             cure="Leave it out",
         )
     counts = np.bincount(target.astype(np.int64))
-    weights = tf.constant(counts.sum() / (len(counts) * counts), tf.float32)
+    weights = tf.constant(counts.sum() / (len(counts) * np.maximum(counts, 1)), tf.float32)
 
     def smooth(target: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
         if task == "binary":
@@ -260,7 +262,8 @@ def _numbers(hp: Hyperparameters, shape: Shape, numeric: Any, seeds: Iterator[in
     if hp.numeric_embedding == "piecewise_linear":
         # One frozen layer measures every number against each of its bins; ReLU cuts off what lies
         # before a bin and after it.
-        slopes, starts = _bins(shape, hp.numeric_bins)
+        count = bin_count(shape.numeric) if hp.numeric_bins == "auto" else hp.numeric_bins
+        slopes, starts = _bins(shape, count)
         measure = layers.Dense(starts.size, trainable=False, name="bins")
         x = measure(numeric)
         measure.set_weights([slopes, starts])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import DataError, HyperparameterError
+from shared.hyperparameters import NAMES
 from tests.support.jobs import ROOT
 from training import environment
 
@@ -108,4 +109,6 @@ def test_help_teaches_without_importing_tensorflow() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert "--channel train=data/flights.parquet" in done.stdout
+    for knob in NAMES:
+        assert f"\n  {knob} = " in done.stdout
     assert done.stdout.rstrip().endswith("set()")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from shared.errors import CheckpointError, TrainingError
+from shared.errors import CheckpointError, HyperparameterError, TrainingError
 from shared.hyperparameters import Hyperparameters
 from shared.schema import Task
 from training.checkpoints import Checkpoint, Checkpoints
@@ -43,7 +43,11 @@ def trainer(task: Task = "binary", **settings: Any) -> Trainer:
 
     train, validation = rows(1000, 1, task), rows(300, 2, task)
     shape = network.Shape(
-        4, network.seen_slots(train.codes, SLOTS), 3 if task == "multiclass" else 1, task
+        4,
+        network.seen_slots(train.codes, SLOTS),
+        3 if task == "multiclass" else 1,
+        task,
+        network.quantiles(train.numeric),
     )
     chosen = Hyperparameters(**{**SETTINGS, **settings})
     return fit.Trainer(
@@ -98,21 +102,31 @@ def test_slots_never_seen_still_add_nothing_after_training() -> None:
     assert not learner.model.get_layer("hidden_1").kernel.numpy()[4:6].any()
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "nadam", "sgd"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adam"},
+        {"optimizer": "nadam", "schedule": "cosine", "epochs": 4},
+        {"optimizer": "sgd", "numeric_embedding": "piecewise_linear"},
+        {"schedule": "plateau", "patience": 2, "learning_rate": 0.1},
+        {"numeric_embedding": "periodic", "class_weights": "balanced", "label_smoothing": 0.1},
+    ],
+    ids=lambda settings: " ".join(f"{value}" for value in settings.values()),
+)
 def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_bits(
-    optimizer: str, tmp_path: Path
+    settings: Mapping[str, Any], tmp_path: Path
 ) -> None:
-    whole = trainer(optimizer=optimizer)
+    whole = trainer(**settings)
     for _ in range(4):
         whole.run_epoch()
-    first = trainer(optimizer=optimizer)
+    first = trainer(**settings)
     for _ in range(2):
         first.run_epoch()
     kept = Checkpoints(str(tmp_path), "job", print)
     kept.save(first.state(), first.best_epoch)
     found = kept.latest()
     assert found is not None
-    resumed = trainer(optimizer=optimizer)
+    resumed = trainer(**settings)
     resumed.restore(found)
     for _ in range(2):
         resumed.run_epoch()
@@ -150,6 +164,55 @@ def test_training_stops_early_and_keeps_the_best_weights() -> None:
     assert learner.epochs == learner.best_epoch + 3
     loss, _ = learner.measure(rows(300, 2))
     assert loss == learner.history[learner.best_epoch - 1]["val_loss"] == learner.best_loss
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
+def test_each_epoch_says_the_learning_rate_that_it_ended_with(schedule: str) -> None:
+    learner = trainer(schedule=schedule, epochs=4, learning_rate=0.004)
+    rates = [learner.run_epoch()["learning_rate"] for _ in range(3)]
+    state = learner.state().arrays
+    assert np.float32(rates[-1]) in [a for n, a in state.items() if n.startswith("optimizer/")]
+    assert rates[0] == pytest.approx(0.004) or schedule == "cosine"
+    assert (rates[2] < rates[1] < rates[0] < 0.004) == (schedule == "cosine")
+
+
+def test_balanced_classes_count_the_same_as_scikit_learn_weighs_them() -> None:
+    from sklearn.utils.class_weight import compute_class_weight
+
+    from training import network
+
+    for task, answer in (("binary", [[0.3]]), ("multiclass", [[0.1, 0.4, -1.0]])):
+        target = rows(1000, 1, task).target  # type: ignore[arg-type]
+        chosen = Hyperparameters(class_weights="balanced")
+        logits = np.repeat(np.array(answer, dtype=np.float32), len(target), axis=0)
+        ours = network.training_losses(chosen, task, target)(target, logits)  # type: ignore[arg-type]
+        plain = network.losses(task)(target, logits)  # type: ignore[arg-type]
+        weights = compute_class_weight("balanced", classes=np.unique(target), y=target)
+        np.testing.assert_allclose(ours, plain * weights[target.astype(int)], rtol=1e-5)
+
+
+def test_label_smoothing_is_kerass() -> None:
+    import keras
+
+    from training import network
+
+    chosen = Hyperparameters(label_smoothing=0.2)
+    target, answer = np.array([0, 1], np.float32), np.array([[0.5], [-2.0]], np.float32)
+    ours = network.training_losses(chosen, "binary", target)(target, answer)
+    theirs = keras.losses.BinaryCrossentropy(True, 0.2, reduction=None)(target[:, None], answer)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    codes, answers = np.array([0, 2], np.int32), np.array([[1, 2, 3], [0, 5, 1]], np.float32)
+    ours = network.training_losses(chosen, "multiclass", codes)(codes, answers)
+    theirs = keras.losses.CategoricalCrossentropy(True, 0.2, reduction=None)(
+        np.eye(3, dtype=np.float32)[codes], answers
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"class_weights": "balanced"}, {"label_smoothing": 0.1}])
+def test_a_regression_has_no_classes_to_weigh_or_to_smooth(settings: Mapping[str, Any]) -> None:
+    with pytest.raises(HyperparameterError, match=f"{next(iter(settings))}.*no classes"):
+        trainer("regression", **settings)
 
 
 def test_the_caller_may_end_training() -> None:

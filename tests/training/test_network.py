@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from shared.errors import TrainingError
-from shared.hyperparameters import ACTIVATIONS, INITIALIZERS, OPTIMIZERS, Hyperparameters
+from shared.hyperparameters import (
+    ACTIVATIONS,
+    INITIALIZERS,
+    NUMERIC_EMBEDDINGS,
+    OPTIMIZERS,
+    Hyperparameters,
+)
 from shared.schema import Task
 from shared.transforms import Encoded
 
@@ -23,10 +29,11 @@ SLOTS = (6, 60)
 
 
 def shape(task: Task = "binary", numeric: int = 3, slots: tuple[int, ...] = SLOTS) -> Shape:
-    from training.network import Shape
+    from training.network import Shape, quantiles
 
     masks = tuple(np.arange(n) > 1 for n in slots)
-    return Shape(numeric, masks, 4 if task == "multiclass" else 1, task)
+    known = quantiles(np.random.default_rng(1).normal(size=(500, numeric)).astype(np.float32))
+    return Shape(numeric, masks, 4 if task == "multiclass" else 1, task, known)
 
 
 def rows(wanted: Shape, count: int = 50) -> Encoded:
@@ -71,10 +78,31 @@ def test_l1_l2_dropout_norm_and_prelu_are_built_in() -> None:
     assert type(model.get_layer("norm_2")).__name__ == "BatchNormalization"
 
 
+@pytest.mark.parametrize(
+    ("settings", "l1", "l2"),
+    [({"l1": 0.01}, 0.01, 0), ({"l2": 0.02}, 0, 0.02), ({"l1": 0.01, "l2": 0.02}, 0.01, 0.02)],
+)
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+def test_l1_and_l2_add_up_over_all_kernels(
+    settings: Any, l1: float, l2: float, embedding: str
+) -> None:
+    from training import network
+
+    model = built(numeric_embedding=embedding, **settings)
+    weights = [kernel.astype(np.float64) for kernel in network.kernels(model)]
+    wanted = sum(l1 * np.abs(w).sum() + l2 * np.square(w).sum() for w in weights)
+    assert float(sum(model.losses)) == pytest.approx(wanted, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", INITIALIZERS)
-def test_every_initializer_is_known_to_keras(name: str) -> None:
-    kernel = built(kernel_initializer=name).get_layer("hidden_2").kernel.numpy()
-    assert np.any(kernel) == (name != "zeros")
+def test_every_initializer_is_known_to_keras_for_kernels_and_for_biases(name: str) -> None:
+    model = built(kernel_initializer=name)
+    assert np.any(model.get_layer("hidden_2").kernel.numpy()) == (name != "zeros")
+    if name.startswith(("random", "zeros")):
+        model = built(bias_initializer=name)
+    for layer in ("hidden_1", "hidden_2", "logits"):
+        if name.startswith(("random", "zeros")):
+            assert np.any(model.get_layer(layer).bias.numpy()) == (name != "zeros")
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -114,8 +142,9 @@ def test_numbers_alone_and_categories_alone_will_do(numeric: int, slots: tuple[i
     export.check_parity(export.run_keras(model), network, rows(wanted), "the rows")
 
 
-def test_slots_that_training_never_uses_add_nothing() -> None:
-    model, given = built(), rows(shape())
+@pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
+def test_slots_that_training_never_uses_add_nothing(embedding: str) -> None:
+    model, given = built(numeric_embedding=embedding), rows(shape())
     unseen = Encoded(given.numeric, np.zeros_like(given.codes))
     unknown = Encoded(given.numeric, np.ones_like(given.codes))
     assert np.array_equal(answers(model, unseen), answers(model, unknown))
@@ -132,6 +161,52 @@ def test_onnx_answers_as_keras_does(task: Task, activation: str) -> None:
     network = export.run_onnx(export.to_onnx(model))
     for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
         assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
+
+
+@pytest.mark.parametrize("numeric", [1, 5])
+@pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
+def test_onnx_answers_as_keras_does_however_numbers_enter(embedding: str, numeric: int) -> None:
+    from training import export
+
+    wanted = shape(numeric=numeric)
+    model = built(wanted, numeric_embedding=embedding, frequency_scale=2.0)
+    network = export.run_onnx(export.to_onnx(model))
+    for given in (rows(wanted, 500), export.edge_rows(wanted), rows(wanted, 1)):
+        assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
+
+
+def test_piecewise_linear_numbers_say_how_far_they_have_come_through_each_bin() -> None:
+    import keras
+
+    from training import network
+
+    train = np.stack([np.linspace(0, 8, 9), [0] * 8 + [1]], axis=1).astype(np.float32)
+    wanted = network.Shape(2, (), 1, "binary", network.quantiles(train))
+    model = built(wanted, numeric_embedding="piecewise_linear", numeric_bins=4)
+    embedded = keras.Model(model.inputs, model.get_layer("numbers").output)
+    given = np.array([[0, 0], [3, 1], [9, 5], [-1, -1]], dtype=np.float32)
+    edges = np.array([0, 2, 4, 6, 8])
+    found = embedded([given]).numpy().reshape(4, 2, 4)
+    by_hand = np.clip((given[:, :1] - edges[:-1]) / np.diff(edges), 0, 1)
+    np.testing.assert_allclose(found[:, 0], by_hand, atol=0.01)
+    assert found[:, 1].max(axis=1).tolist() == [0, 1, 1, 0]
+
+
+def test_a_value_that_most_rows_share_leaves_the_bins_to_the_others() -> None:
+    from training import network
+
+    amounts = np.concatenate([np.zeros(950), np.linspace(1, 5, 50)]).astype(np.float32)[:, None]
+    wanted = network.Shape(1, (), 1, "binary", network.quantiles(amounts))
+    model = built(wanted, numeric_embedding="piecewise_linear", numeric_bins=8)
+    slopes = model.get_layer("bins").get_weights()[0]
+    assert np.all(slopes > 0)
+
+
+def test_bins_are_not_trained_and_frequencies_are() -> None:
+    trained = {v.path for v in built(numeric_embedding="periodic").trainable_variables}
+    assert "frequencies/kernel" in trained
+    fixed = built(numeric_embedding="piecewise_linear")
+    assert not any("bins" in v.path for v in fixed.trainable_variables)
 
 
 def test_another_network_fails_the_parity_check_and_names_the_row() -> None:
@@ -155,10 +230,12 @@ def test_answers_that_are_no_numbers_fail_the_parity_check() -> None:
         export.check_parity(export.run_keras(model), broken, given, "the rows")
 
 
-def test_model_keras_opens_without_our_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
+def test_model_keras_opens_without_our_code(embedding: str, tmp_path: Path) -> None:
     import keras
 
-    model, given = built(dropout=0.2, activation="prelu"), rows(shape())
+    model = built(dropout=0.2, activation="prelu", numeric_embedding=embedding)
+    given = rows(shape())
     model.save(tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     assert np.array_equal(answers(model, given), answers(opened, given))

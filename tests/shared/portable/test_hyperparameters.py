@@ -14,15 +14,19 @@ from hypothesis import strategies as st
 
 from shared.errors import HyperparameterError, ProjectError
 from shared.hyperparameters import (
+    MAX_WIDTH,
     METRICS,
     NAMES,
     Choice,
     Hyperparameters,
     Range,
+    bin_count,
+    broken_rules,
     check_space,
     decode,
     embedding_width,
     encode,
+    explained,
     first_width,
     metric_definitions,
     metric_line,
@@ -163,6 +167,71 @@ def test_wide_untapered_networks_without_l2_get_dropout(options: Any, dropout: f
     assert resolve(Hyperparameters(**options), 300).dropout == dropout
 
 
+@pytest.mark.parametrize(
+    ("knob", "value"),
+    [
+        ("activation", "relu"),
+        ("optimizer", "adam"),
+        ("learning_rate", 0.001),
+        ("kernel_initializer", "glorot_uniform"),
+    ],
+)
+def test_what_is_not_set_starts_where_the_rules_of_thumb_start(knob: str, value: object) -> None:
+    assert getattr(Hyperparameters(), knob) == value
+    assert resolve(Hyperparameters(), 100).batch_size in (32, 64)
+
+
+@given(st.integers(1, 10_000), st.integers(1, 60), st.sampled_from(["auto", True, False]))
+def test_auto_keeps_every_rule_whatever_the_inputs(inputs: int, layers: int, taper: Any) -> None:
+    chosen = Hyperparameters(layers=layers, taper=taper)
+    assert resolve(chosen, inputs).widths[-1] >= min(0.3 * inputs, MAX_WIDTH)
+    assert broken_rules(chosen, inputs) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "words"),
+    [
+        ({"units": 64}, 300, "has 64 neurons, less than 30% of the 300 inputs"),
+        ({"units": 64}, 213, None),
+        ({"units": 16, "layers": 1}, 54, "has 16 neurons"),
+        ({"units": 256, "dropout": 0.0}, 100, "256 neurons.*neither l2 nor dropout"),
+        ({"units": 256, "dropout": 0.0, "l2": 1e-5}, 100, None),
+        ({"units": 256, "dropout": 0.3}, 100, None),
+        ({"units": 128, "dropout": 0.0}, 100, None),
+        ({"units": 256, "dropout": 0.0, "taper": True}, 100, None),
+    ],
+)
+def test_a_rule_that_given_values_break_is_named(
+    options: Any, inputs: int, words: str | None
+) -> None:
+    broken = broken_rules(Hyperparameters(**options), inputs)
+    assert len(broken) == (words is not None)
+    assert words is None or re.search(words, broken[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "epochs"),
+    [
+        ({}, 0.0),
+        ({"schedule": "plateau"}, 0.0),
+        ({"schedule": "cosine", "epochs": 40}, 2.0),
+        ({"schedule": "cosine", "warmup": 0}, 0.0),
+        ({"warmup": 1.5}, 1.5),
+    ],
+)
+def test_only_a_cosine_warms_up_unless_told_otherwise(options: Any, epochs: float) -> None:
+    assert resolve(Hyperparameters(**options), 100).warmup == epochs
+
+
+def test_every_knob_is_explained_with_its_default_and_what_it_allows() -> None:
+    text = " ".join(explained().split())
+    for field in dataclasses.fields(Hyperparameters):
+        assert f"{field.name} = {json.dumps(field.default)}" in text
+        assert field.metadata["help"] in text
+    assert "(constant, cosine, plateau)" in text
+    assert "(0 to 0.95)" in text
+
+
 def test_given_numbers_are_left_as_they_are() -> None:
     resolved = resolve(Hyperparameters(layers=3, units=100, batch_size=32), 300)
     assert (resolved.widths, resolved.batch_size) == ((100, 100, 100), 32)
@@ -172,6 +241,11 @@ def test_given_numbers_are_left_as_they_are() -> None:
 @pytest.mark.parametrize(("levels", "width"), [(2, 2), (10, 6), (100, 21), (100_000, 50)])
 def test_embeddings_grow_slowly_with_the_levels(levels: int, width: int) -> None:
     assert embedding_width(levels) == width
+
+
+@pytest.mark.parametrize(("numbers", "bins"), [(1, 48), (10, 48), (11, 46), (33, 15), (500, 8)])
+def test_more_numbers_get_fewer_bins_each(numbers: int, bins: int) -> None:
+    assert bin_count(numbers) == bins
 
 
 def test_every_metric_of_a_line_is_found_by_its_own_definition_only() -> None:
