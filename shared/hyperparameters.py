@@ -96,7 +96,7 @@ class Hyperparameters:
         "auto", "width of a category's embedding; auto: 1.6 * levels ** 0.56", low=1, high=512
     )
     numeric_embedding: str = _knob(
-        "none",
+        "piecewise_linear",
         "how numbers enter: as they are, by bins of the training rows, or by sines and cosines",
         choices=NUMERIC_EMBEDDINGS,
     )
@@ -126,7 +126,7 @@ class Hyperparameters:
     optimizer: str = _knob("adam", "optimizer", choices=OPTIMIZERS)
     learning_rate: float = _knob(0.001, "learning rate, at its highest", low=1e-7, high=10.0)
     schedule: str = _knob(
-        "constant",
+        "plateau",
         "cosine: falls to 0 over the epochs; plateau: falls while the validation loss does not",
         choices=SCHEDULES,
     )

@@ -213,7 +213,7 @@ def test_a_rule_that_given_values_break_is_named(
     ("options", "epochs"),
     [
         ({}, 0.0),
-        ({"schedule": "plateau"}, 0.0),
+        ({"schedule": "constant"}, 0.0),
         ({"schedule": "cosine", "epochs": 40}, 2.0),
         ({"schedule": "cosine", "warmup": 0}, 0.0),
         ({"warmup": 1.5}, 1.5),
