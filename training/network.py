@@ -41,6 +41,7 @@ ONE_HOT_LEVELS = 32
 EMBEDDING_INITIALIZER = "random_uniform"
 QUANTILES = 1024
 NARROW = 0.02
+ENOUGH_ROWS = 100_000
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -292,7 +293,11 @@ def _numbers(hp: Hyperparameters, shape: Shape, numeric: Any, seeds: Iterator[in
 
 
 def quantiles(numeric: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """QUANTILES + 1 evenly spread quantiles of each column of training rows [n, D]: [D, …]."""
+    """QUANTILES + 1 evenly spread quantiles of each column of training rows [n, D]: [D, …].
+
+    Of very many rows every second, third, … is taken: 100,000 give bins as good, sooner.
+    """
+    numeric = numeric[:: max(len(numeric) // ENOUGH_ROWS, 1)]
     shares = np.linspace(0.0, 1.0, QUANTILES + 1)
     return np.ascontiguousarray(np.quantile(numeric, shares, axis=0).T.astype(np.float32))
 

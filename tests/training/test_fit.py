@@ -94,12 +94,15 @@ def test_our_epoch_is_keras_fits_epoch() -> None:
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
-def test_slots_never_seen_still_add_nothing_after_training() -> None:
-    learner = trainer(batch_norm=False)
+@pytest.mark.parametrize(
+    ("embedding", "width"), [("none", 1), ("piecewise_linear", 16), ("periodic", 8)]
+)
+def test_slots_never_seen_still_add_nothing_after_training(embedding: str, width: int) -> None:
+    learner = trainer(batch_norm=False, numeric_embedding=embedding, numeric_bins=16)
     for _ in range(3):
         learner.run_epoch()
     assert not learner.model.get_layer("embedding_1").weights[0].numpy()[:2].any()
-    assert not learner.model.get_layer("hidden_1").kernel.numpy()[4:6].any()
+    assert not learner.model.get_layer("hidden_1").kernel.numpy()[4 * width :][:2].any()
 
 
 @pytest.mark.parametrize(

@@ -271,8 +271,8 @@ def test_the_report_counts_the_weights_that_l1_drove_to_zero(tmp_path: Path) -> 
     base = jobs.tree(tmp_path, hyperparameters=settings)
     assert run(base) == 0
     facts = json.loads((base / "output/data/metrics.json").read_text())["facts"]
-    zero, total = re.findall(r"\d+", facts["weights that L1 drove to zero"])[:2]
-    assert int(zero) > int(total) / 4
+    zero, total = re.findall(r"[\d,]+", facts["weights that L1 drove to zero"])[:2]
+    assert int(zero.replace(",", "")) > int(total.replace(",", "")) / 4
 
 
 @slow
