@@ -5,6 +5,10 @@ Only data on this machine is looked at; what lies in S3 is checked by the traini
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from infra.project import Location, Settings
 from shared import tables, values
 from shared.errors import DataError
@@ -22,23 +26,37 @@ def check(settings: Settings) -> None:
     problem = settings.problem
     if settings.data.files:
         table = tables.read(settings.data.files)
-        _check_columns(table, problem.columns, settings.data, "[data.columns]")
-        infer_target(table, problem.target.name, problem.target.task)
+        _check_columns(table, problem.columns, settings.data, settings.path, "data.columns")
+        with _cured_in(settings.path, "data.target and data.task"):
+            infer_target(table, problem.target.name, problem.target.task)
     for source in problem.sources:
         location = settings.sources[source.name]
         if location.files:
             table = tables.read(location.files)
-            _check_columns(table, source.columns, location, f"[sources.{source.name}.columns]")
+            _check_columns(
+                table, source.columns, location, settings.path, f"sources.{source.name}.columns"
+            )
 
 
 def _check_columns(
-    table: object, columns: tuple[Column, ...], location: Location, section: str
+    table: object, columns: tuple[Column, ...], location: Location, path: Path, section: str
 ) -> None:
-    arrays = tables.to_columns(table, columns, location.text)
     for column in columns:
-        if column.feature and values.is_missing(arrays[column.name]).all():
-            raise DataError(
-                "every value is missing",
-                where=f"{location.text}, column {column.name!r}",
-                cure=f"Remove it from {section}, or write feature = false there.",
-            )
+        with _cured_in(path, f"{section}.{column.name}"):
+            array = tables.to_columns(table, (column,), location.text)[column.name]
+            if column.feature and values.is_missing(array).all():
+                raise DataError(
+                    "every value is missing",
+                    where=f"{location.text}, column {column.name!r}",
+                    cure="Leave the column out, or write feature = false",
+                )
+
+
+@contextmanager
+def _cured_in(path: Path, key: str) -> Iterator[None]:
+    """Adds to a DataError where in the project file its cure is."""
+    try:
+        yield
+    except DataError as error:
+        cure = f"{error.cure.rstrip('.')}. " if error.cure else ""
+        raise DataError(error.message, where=error.where, cure=f"{cure}In {path}: {key}") from None

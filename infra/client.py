@@ -6,19 +6,25 @@ It knows the answer's shape and nothing of how the endpoint was made.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.failures import code_of, explain
+from infra.failures import code_of, explain, text_of
 from shared.errors import DeploymentError, InputError
 
 CONTENT_TYPE = "application/json"
+_NO_ENDPOINT = re.compile(r"Endpoint \S+ of account \S+ not found")
 
 
 class ContainerError(DeploymentError):
     """The container itself failed, or answered what cannot be understood."""
+
+
+class NoEndpointError(DeploymentError):
+    """There is no endpoint of that name."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,8 @@ class Client:
         Raises:
             InputError: the endpoint refused the request; row and column are those it named.
             ContainerError: the container failed.
-            DeploymentError: the endpoint does not exist or cannot be reached.
+            NoEndpointError: the endpoint does not exist.
+            DeploymentError: it cannot be reached.
         """
         try:
             body = json.dumps({"instances": list(records)}, allow_nan=False).encode()
@@ -91,6 +98,8 @@ class Client:
             ) from error
 
     def _meaning(self, error: Exception) -> Exception:
+        if code_of(error) == "ValidationError" and _NO_ENDPOINT.match(text_of(error)):
+            return NoEndpointError("there is no such endpoint", where=f"endpoint {self.endpoint}")
         if code_of(error) != "ModelError":
             return explain(error, f"Invoking endpoint {self.endpoint}")
         response: Mapping[str, Any] = getattr(error, "response", {})

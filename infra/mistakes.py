@@ -6,6 +6,7 @@ the nearest known one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,30 @@ from shared.errors import KitError, ProjectError, nearest
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
+_PLACE = re.compile(r"\(at line (\d+), column (\d+)\)")
 _PLAIN = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def not_toml(error: ValueError, text: str, where: str) -> ProjectError:
+    """What a TOMLDecodeError means: the line's own text, and the usual reason."""
+    found = _PLACE.search(str(error))
+    if not found:
+        return ProjectError(f"is not TOML: {error}", where=where)
+    line = text.split("\n")[int(found[1]) - 1].rstrip("\r")
+    before, rest = line[: int(found[2]) - 1], line[int(found[2]) - 1 :]
+    shown = f"The line is:\n  | {line}\n{_hint(str(error), before, rest)}".rstrip()
+    return ProjectError(f"is not TOML: {error}", where=where, cure=shown)
+
+
+def _hint(message: str, before: str, rest: str) -> str:
+    if word := re.match(r"(True|False)\b", rest):
+        return f"Write {word[0].lower()}, not {word[0]}."
+    if message.startswith(("Expected '=' after a key", "Expected ']' at the end of a table")):
+        return 'A name with spaces or dots needs quotes: "my column" = …'
+    value = message.startswith(("Invalid value", "Expected newline", "Unclosed"))
+    if value and re.match(r"[^\W\d]|[-/.~]", rest):
+        return 'Text needs quotes: name = "text"'
+    return ""
 
 
 class Mistakes:
@@ -86,6 +110,9 @@ class _Noted:
             return False
         inside = error.where is not None and error.where.startswith(self._key)
         place = error.where if inside and error.where else self._key
+        # "data.split: split, seed" would say split twice.
+        own = self._key.rpartition(".")[2]
+        place = re.sub(rf"^({re.escape(self._key)}): {re.escape(own)}\b", r"\1", place)
         detail = f" ({error.where})" if error.where and not inside else ""
         self._mistakes.add(place, f"{error.message}{detail}", error.cure)
         return True

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 from infra.aws import Cloud
 from infra.observe import describe
+from infra.units import rounded
 from shared import files, storage
-from shared.errors import DeploymentError
+from shared.errors import BundleError, DeploymentError
+from shared.hyperparameters import METRICS
 
 if TYPE_CHECKING:
     from shared.bundle import Bundle
@@ -66,13 +68,34 @@ def fetch_report(cloud: Cloud, uri: str, build: Path) -> Path | None:
     return build / REPORT
 
 
+def known_metrics(build: Path, job: str) -> Mapping[str, Mapping[str, float]] | None:
+    """The metrics of a job's bundle, if it is the one under ``<build>/bundle``."""
+    from shared import bundle
+
+    try:
+        manifest = bundle.load(build / "bundle").manifest
+    except BundleError:
+        return None
+    return manifest.metrics if manifest.training_job == job else None
+
+
 def scores(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
-    """The manifest's metrics as (validation or test, "auc 0.6712   accuracy 0.8123")."""
+    """Metrics as (validation or test, "loss 0.5112   accuracy 0.8123"), always in one order."""
     return [
-        (split, "   ".join(f"{name} {value:.4f}" for name, value in metrics[split].items()))
+        (split, "   ".join(_score(name, metrics[split][name]) for name in _ordered(metrics[split])))
         for split in ("validation", "test")
         if metrics.get(split)
     ]
+
+
+def _ordered(found: Mapping[str, float]) -> list[str]:
+    known = [name.removeprefix("test_") for name in METRICS if name.startswith("test_")]
+    return sorted(found, key=lambda name: known.index(name) if name in known else len(known))
+
+
+def _score(name: str, value: float) -> str:
+    # Losses and shares have one magnitude, an error in the target's unit has any.
+    return f"{name} {rounded(value, 5):.12g}" if name == "rmse" else f"{name} {value:.4f}"
 
 
 def _made(directory: Path) -> Path:

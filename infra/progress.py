@@ -108,22 +108,19 @@ class Screen:
 
     def __init__(self, stages: int) -> None:
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            SpinnerColumn,
-            TextColumn,
-            TimeElapsedColumn,
-        )
         from rich.progress import Progress as Bars
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        from infra.columns import BarOfKnown, Detail
 
         self._console = Console(highlight=False)
         self._bars = Bars(
             SpinnerColumn(finished_text=" "),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[detail]}", style="dim", markup=False),
             TimeElapsedColumn(),
+            BarOfKnown(bar_width=12),
+            Detail(),
             console=self._console,
             transient=True,
         )

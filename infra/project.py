@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from infra.channels import local_files
-from infra.mistakes import Mistakes
+from infra.mistakes import Mistakes, not_toml
 from infra.sections import Aws, EndpointSection, ProjectFile, Table
 from infra.units import share
 from shared import documents, hyperparameters
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from shared.inferring import Inference
 
 FILE = "project.toml"
+_COLUMN_KEYS = frozenset(Column.__dataclass_fields__) - {"name"}
 _SPLIT_KEYS = {
     "time": {"by", "time", "validation_from", "test_from"},
     "random": {"by", "validation", "test", "seed"},
@@ -135,8 +136,11 @@ def load(project: str | Path) -> Settings:
 
 def _parse(path: Path, mistakes: Mistakes) -> tuple[ProjectFile, Table]:
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8")
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise not_toml(error, text, str(path)) from None
+    except UnicodeDecodeError as error:
         raise ProjectError(f"is not TOML: {error}", where=str(path)) from None
     except OSError as error:
         raise ProjectError(f"cannot be read: {error.strerror}", where=str(path)) from None
@@ -257,6 +261,13 @@ class _Checked:
             place = f"{key}.{name}"
             if "name" in options:
                 self._mistakes.add(f"{place}.name", "the key before the = is the name already")
+                continue
+            unknown = [option for option in options if option not in _COLUMN_KEYS]
+            for option in unknown:
+                self._mistakes.add(
+                    f"{place}.{option}", "unknown key", nearest(option, _COLUMN_KEYS)
+                )
+            if unknown:
                 continue
             with self._mistakes.noted(place):
                 found.append(documents.decode(Column, {"name": name, **options}, place))

@@ -1,7 +1,8 @@
-"""Durations, shares and sizes between what people write ("1h30m", "10%") and numbers."""
+"""Durations, shares and sizes between what people write ("1h30m", "10%") and numbers; rounding."""
 
 from __future__ import annotations
 
+import math
 import re
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -35,6 +36,13 @@ def share(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError("is not a share")
     return float(value)
+
+
+def rounded(value: float, digits: int) -> float:
+    """A number to so many significant digits; what stands before the point is kept whole."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    return round(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
 
 
 def short_time(duration: float) -> str:

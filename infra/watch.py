@@ -180,7 +180,4 @@ def _is_job(wait: Wait) -> bool:
 
 
 def _words(job: dict[str, Any]) -> str:
-    transitions = job.get("SecondaryStatusTransitions") or [{}]
-    message = transitions[-1].get("StatusMessage")
-    status = job.get("SecondaryStatus") or job["TrainingJobStatus"]
-    return f"{status}: {message}" if message else str(status)
+    return str(job.get("SecondaryStatus") or job["TrainingJobStatus"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from infra.commands.words import add_project, confirmed, place
+from infra.commands.words import add_project, confirmed, place, typed
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
@@ -53,11 +53,18 @@ def run(args: argparse.Namespace) -> int:
         record = teardown(cloud, store, record, _say)
         if args.data:
             wipe(cloud, store, record, _say)
-        print(f"{file.name} is gone." + _what_stays(store.prefix, args))
+        print(f"{file.name} is gone.")
     else:
         print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
-    if args.target == "local" and others(cloud, store.bucket):
-        print("The local cloud goes on for what else is in it; python -m infra.local stop ends it.")
+    living = others(cloud, store.bucket) if args.target == "local" else []
+    if record.entries and not args.data and (args.target == "aws" or living):
+        print(
+            f"Data, checkpoints and bundles stay under {store.prefix}; "
+            f"`{typed('destroy', args)} ALL=1` deletes them too."
+        )
+    if living:
+        print(f"The local cloud goes on, since this lives in it: {', '.join(living)}.")
+        print("`.venv/bin/python -m infra.local stop` ends all of it.")
     elif args.target == "local":
         from infra import local
 
@@ -66,20 +73,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def others(cloud: Cloud, bucket: str) -> bool:
-    """Whether anything still runs in the cloud, or another bucket than the kit's is there."""
+def others(cloud: Cloud, bucket: str) -> list[str]:
+    """What still runs in the cloud, and its buckets other than the kit's."""
     buckets = cloud.call("s3", "list_buckets", {})["Buckets"]
     endpoints = cloud.call("sagemaker", "list_endpoints", {})["Endpoints"]
     jobs = cloud.call("sagemaker", "list_training_jobs", {"StatusEquals": "InProgress"})
-    theirs = [one for one in buckets if one["Name"] != bucket]
-    return bool(endpoints or jobs["TrainingJobSummaries"] or theirs)
+    return [
+        *(f"endpoint {one['EndpointName']}" for one in endpoints),
+        *(f"training job {one['TrainingJobName']}" for one in jobs["TrainingJobSummaries"]),
+        *(f"bucket {one['Name']}" for one in buckets if one["Name"] != bucket),
+    ]
 
 
 def _say(done: str) -> None:
     print(f"  done: {done}", flush=True)
-
-
-def _what_stays(prefix: str, args: argparse.Namespace) -> str:
-    if args.data or args.target == "local":
-        return ""
-    return f" Data, checkpoints and bundles stay under {prefix} (--data deletes them too)."

@@ -53,13 +53,13 @@ def run(args: argparse.Namespace) -> int:
             cure="Lower-case letters, digits and single hyphens, 32 at most.",
         )
     path = Path("projects") / name / FILE
+    text, inference = draft(name, args.data, args.label, args.task, path.parent)
     if path.exists():
         raise ProjectError(
             "is there already, and is not overwritten",
             where=str(path),
-            cure="Edit it, delete it, or choose another --name.",
+            cure="Edit it, delete it, or choose another name: make init … NAME=name (--name).",
         )
-    text, inference = draft(name, args.data, args.label, args.task, path.parent)
     files.write(path, text.encode())
     used = len(inference.columns) - len(inference.excluded)
     print(f"{path}: predict {args.label} ({inference.target.task}) from {used} columns.")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from infra.project import Settings
 
 _SHOWN = 2000
+_DIGITS = 5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict once."""
     from infra import project
     from infra.aws import find
-    from infra.client import Client
+    from infra.client import Client, NoEndpointError
     from infra.units import short_time
     from shared.errors import DeploymentError
 
@@ -52,16 +53,26 @@ def run(args: argparse.Namespace) -> int:
         record, actual = sample(settings)
         records = [record]
     body: Any = records[0] if len(records) == 1 else {"instances": records}
+    try:
+        answer = Client(file.name, cloud.client("sagemaker-runtime")).predict(records)
+    except NoEndpointError:
+        raise DeploymentError(
+            f"{file.name} is not deployed", cure=f"Deploy it: {typed('deploy', args)}"
+        ) from None
     print(f"POST {cloud.address(file.name)}")
     print(_short(json.dumps(body, indent=1, ensure_ascii=False)))
-    answer = Client(file.name, cloud.client("sagemaker-runtime")).predict(records)
     print(f"\nAnswer in {short_time(answer.seconds)} from model {answer.model_version}")
     for prediction in answer.predictions:
-        print(_short(json.dumps(prediction, ensure_ascii=False)))
+        print(_short(json.dumps(_readable(prediction), ensure_ascii=False)))
+    positive = _positive(file.name, answer.model_version)
+    if positive is not None:
+        print(f"score = probability of {json.dumps(positive, ensure_ascii=False)}")
     if actual is not None:
         print(f"The data says {file.data.target} = {actual}")
-    print(f"\nThe same with boto3:\n{_python(cloud, file.name, body)}")
-    print(f"\nThe same with curl:\n{_curl(cloud, file.name, body)}")
+    print(
+        f"\nThe same with boto3, which .venv/bin/python has:\n\n{_python(cloud, file.name, body)}"
+    )
+    print(f"\nThe same with curl:\n\n{_curl(cloud, file.name, body)}")
     return 0
 
 
@@ -133,20 +144,46 @@ def _plain(kind: str, value: Any) -> Any:
     return str(value)
 
 
+def _readable(value: Any) -> Any:
+    """A prediction with its numbers rounded for people."""
+    from infra.units import rounded
+
+    if isinstance(value, dict):
+        return {key: _readable(item) for key, item in value.items()}
+    return rounded(value, _DIGITS) if isinstance(value, float) else value
+
+
+def _positive(project: str, version: str) -> Any:
+    """The class whose probability a binary score is.
+
+    None for other tasks, and where the bundle that answered is not on this machine.
+    """
+    from infra.prepare import build_directory
+    from shared import bundle
+    from shared.errors import BundleError
+
+    try:
+        found = bundle.load(build_directory(project) / "bundle")
+    except BundleError:
+        return None
+    target = found.schema.target
+    same = found.manifest.digest.startswith(version)
+    return target.classes[1] if same and target.task == "binary" else None
+
+
 def _python(cloud: Cloud, endpoint: str, body: Any) -> str:
     options = f'"sagemaker-runtime", region_name="{cloud.account.region}"'
     if cloud.account.local:
         url = cloud.client("sagemaker-runtime").meta.endpoint_url
         options += (
-            f', endpoint_url="{url}",\n'
-            '      aws_access_key_id="local", aws_secret_access_key="local"'
+            f', endpoint_url="{url}",\n    aws_access_key_id="local", aws_secret_access_key="local"'
         )
     return (
-        "  import boto3, json\n"
-        f"  runtime = boto3.client({options})\n"
-        f'  answer = runtime.invoke_endpoint(EndpointName="{endpoint}",\n'
-        f'      ContentType="application/json", Body=json.dumps({_whole(repr(body))}))\n'
-        '  print(answer["Body"].read().decode())'
+        "import boto3, json\n"
+        f"runtime = boto3.client({options})\n"
+        f'answer = runtime.invoke_endpoint(EndpointName="{endpoint}",\n'
+        f'    ContentType="application/json", Body=json.dumps({_whole(repr(body))}))\n'
+        'print(answer["Body"].read().decode())'
     )
 
 
@@ -154,9 +191,9 @@ def _curl(cloud: Cloud, endpoint: str, body: Any) -> str:
     user = "local:local" if cloud.account.local else '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
     data = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
     return (
-        f'  curl --aws-sigv4 "aws:amz:{cloud.account.region}:sagemaker" --user {user} \\\n'
-        f"    -H 'Content-Type: application/json' {cloud.address(endpoint)} \\\n"
-        f"    -d '{_whole(data)}'"
+        f'curl -s --aws-sigv4 "aws:amz:{cloud.account.region}:sagemaker" --user {user} \\\n'
+        f"  -H 'Content-Type: application/json' {cloud.address(endpoint)} \\\n"
+        f"  -d '{_whole(data)}'; echo"
     )
 
 

@@ -27,11 +27,14 @@ def run(args: argparse.Namespace) -> int:
     """Print the plan."""
     from infra import project
     from infra.aws import find
+    from infra.check import check
     from infra.prepare import prepare
 
     settings = project.load(args.project)
     cloud = find(args.target, settings.aws)
     plan = prepare(settings, cloud)
+    if plan.trains:
+        check(settings)
     if args.json:
         print(json.dumps(plan.to_json(), indent=1))
         return 0

@@ -81,13 +81,14 @@ def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, 
         ]
     job = _look(cloud, "training job", _last(record, "training job"), record, missing)
     if job:
-        rows += _job(job)
+        rows += _job(job, project)
     rows.append(("record", f"{len(record.entries)} things made for this project"))
     return rows, missing
 
 
-def _job(job: dict[str, Any]) -> list[tuple[str, str]]:
-    from infra.outputs import scores
+def _job(job: dict[str, Any], project: str) -> list[tuple[str, str]]:
+    from infra.outputs import known_metrics, scores
+    from infra.prepare import build_directory
     from infra.units import short_time
 
     took = job.get("TrainingTimeInSeconds")
@@ -95,16 +96,22 @@ def _job(job: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [("training", f"{text} ({short_time(took)})" if took else text)]
     if job.get("FailureReason"):
         rows.append(("reason", job["FailureReason"]))
+    known = known_metrics(build_directory(project), job["TrainingJobName"])
+    rows += scores(_final_metrics(job) if known is None else known)
+    if job.get("CheckpointConfig"):
+        rows.append(("checkpoints", job["CheckpointConfig"]["S3Uri"]))
+    return rows
+
+
+def _final_metrics(job: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What SageMaker read from the job's log, as a manifest has it."""
     found: dict[str, dict[str, float]] = {"validation": {}, "test": {}}
     for metric in job.get("FinalMetricDataList") or []:
         split, _, name = metric["MetricName"].partition("_")
         split = {"val": "validation"}.get(split, split)
         if split in found:
             found[split][name] = metric["Value"]
-    rows += scores(found)
-    if job.get("CheckpointConfig"):
-        rows.append(("checkpoints", job["CheckpointConfig"]["S3Uri"]))
-    return rows
+    return found
 
 
 _DESCRIBE = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from infra.client import Client
+from infra.client import Client, NoEndpointError
 from infra.smoke import differs, verify
 from shared.errors import DeploymentError, InputError
 
@@ -74,6 +74,13 @@ def test_a_failing_container_is_told_with_the_request_and_the_log() -> None:
 def test_an_answer_in_another_shape_is_told(answer: object) -> None:
     with pytest.raises(DeploymentError, match="not what was expected"):
         Client("small", Runtime(answer)).predict([{}])
+
+
+def test_an_endpoint_that_is_not_there_is_an_error_of_its_own() -> None:
+    message = "Endpoint small of account 123456789012 not found."
+    response: Any = {"Error": {"Code": "ValidationError", "Message": message}}
+    with pytest.raises(NoEndpointError):
+        Client("small", Runtime(ClientError(response, "InvokeEndpoint"))).predict([{}])
 
 
 def test_an_endpoint_that_cannot_be_reached_is_told() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -126,14 +127,17 @@ def test_invoke_takes_a_row_of_the_data_and_says_how_to_do_it_elsewhere(
     assert said.code == 0, said.err
     assert '"distance": 793' in said.out
     assert '"label"' in said.out
+    assert "score = probability of true" in said.out
+    assert re.search(r'"score": 0\.\d{1,7}}', said.out)
     assert "The data says late =" in said.out
     assert "boto3.client(" in said.out
-    assert "curl --aws-sigv4" in said.out
+    assert "\ncurl -s --aws-sigv4" in said.out
+    assert said.out.endswith("'; echo\n")
 
 
 def test_the_boto3_lines_that_invoke_prints_work(deployed: Said, place: Place) -> None:
-    lines = place.run("invoke").out.split("The same with boto3:\n")[1].split("\n\nThe same")[0]
-    program = "\n".join(line.removeprefix("  ") for line in lines.splitlines())
+    out = place.run("invoke").out
+    program = out.split("which .venv/bin/python has:\n\n")[1].split("\n\nThe same")[0]
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
@@ -280,8 +284,13 @@ def test_destroy_deletes_it_and_keeps_a_cloud_in_which_somebody_has_a_bucket(
     said = place.run("destroy")
     assert said.code == 0, said.err
     assert "it is stopped" not in said.out
-    assert "goes on for what else is in it" in said.out
+    assert "goes on, since this lives in it: bucket rows-of-mine." in said.out
+    assert "python -m infra.local stop` ends all of it" in said.out
+    assert "stay under s3://sagemaker-us-east-1-123456789012/small/" in said.out
+    assert f"make destroy PROJECT={place.project} ALL=1" in said.out
     assert "is not deployed" in place.run("destroy").out
+    told = place.run("invoke").err
+    assert told == f"error: small is not deployed. Deploy it: make deploy PROJECT={place.project}\n"
     assert "is not deployed" in place.run("status").out
     s3.delete_bucket(Bucket="rows-of-mine")
     assert place.run("deploy").code == 0

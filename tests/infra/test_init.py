@@ -71,6 +71,17 @@ def test_a_project_that_is_there_is_not_overwritten(here: Path) -> None:
     assert init("--name", "another").code == 0
 
 
+def test_a_missing_table_is_told_before_a_project_that_is_there(here: Path) -> None:
+    init()
+    (here / "My Table.csv").unlink()
+    assert "My Table.csv: does not exist" in init().err
+
+
+def test_the_project_has_the_name_it_is_given(here: Path) -> None:
+    assert init("--name", "leavers").code == 0
+    assert project.load(here / "projects/leavers").name == "leavers"
+
+
 def test_a_regression_is_recognised_or_may_be_told(here: Path) -> None:
     assert "(regression)" in init(label="age", data="My Table.csv").out
     assert "(multiclass)" in init("--task", "multiclass", "--name", "ages", label="age").out

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from infra.outputs import fetch_bundle, fetch_report, scores
-from shared import storage
+from infra.outputs import fetch_bundle, fetch_report, known_metrics, scores
+from shared import bundle, storage
 from shared.errors import DeploymentError, KitError
+from tests.support import bundles
 from tests.support.fake_cloud import FakeCloud
 
 URI = "s3://bucket/small/jobs/small-1/output/model.tar.gz"
@@ -82,3 +84,23 @@ def test_a_bundle_that_cannot_be_trusted_is_refused(cloud: FakeCloud, tmp_path: 
 def test_scores_are_of_validation_and_test_in_this_order() -> None:
     metrics = {"test": {"auc": 0.71234}, "validation": {"auc": 0.7}, "train": {"auc": 1.0}}
     assert scores(metrics) == [("validation", "auc 0.7000"), ("test", "auc 0.7123")]
+
+
+def test_scores_have_one_order_and_errors_in_the_target_s_unit_five_digits() -> None:
+    metrics = {"test": {"rmse": 12.3456789, "loss": 0.51234}}
+    assert scores(metrics) == [("test", "loss 0.5123   rmse 12.346")]
+
+
+def test_the_metrics_of_a_bundle_are_those_of_its_job_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = bundle.load(bundles.build(tmp_path / "bundle"))
+    metrics = {"test": {"auc": 0.7}}
+    known = replace(made, manifest=replace(made.manifest, training_job="ours", metrics=metrics))
+    monkeypatch.setattr(bundle, "load", lambda directory: known)
+    assert known_metrics(tmp_path, "ours") == metrics
+    assert known_metrics(tmp_path, "another") is None
+
+
+def test_without_a_bundle_no_metrics_are_known(tmp_path: Path) -> None:
+    assert known_metrics(tmp_path, "ours") is None

@@ -6,11 +6,12 @@ import io
 import sys
 
 import pytest
+from rich.console import Console
 
 from infra.logs import LogTail, last_lines
 from infra.plan import Wait
 from infra.progress import Lines, Screen, progress
-from infra.watch import Watch
+from infra.watch import Watch, _words
 from tests.support.deployments import Clock
 from tests.support.fake_cloud import FakeCloud
 
@@ -116,6 +117,33 @@ def test_the_screen_shows_stages_and_survives_markup(capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     assert "a [bold]line[/] of somebody else" in text
     assert "training job [x] is complete" in text
+
+
+def test_on_a_narrow_terminal_the_time_stays_and_the_text_is_cut() -> None:
+    with Screen(5) as shown:
+        shown.stage("train")
+        shown.status("Downloading " * 9)
+        shown.advance("trial", 11, 24, "val_loss=0.5 best=0.5 {dropout=0.2, learning_rate=0.003}")
+        shown.advance("epoch", 7, None, "val_loss=0.5 " * 9)
+        out = io.StringIO()
+        Console(width=60, file=out).print(shown._bars.make_tasks_table(shown._bars.tasks))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 3
+    for line, count in zip(lines, ("1/5 train", "trial 11/24", "epoch 7"), strict=True):
+        assert count in " ".join(line.split())
+        assert "0:00:00" in line
+        assert "…" in line
+    assert "━" in lines[1]
+    assert "━" not in lines[0] + lines[2]
+
+
+def test_of_a_job_s_status_only_the_word_is_shown() -> None:
+    job = {
+        "TrainingJobStatus": "InProgress",
+        "SecondaryStatus": "Training",
+        "SecondaryStatusTransitions": [{"StatusMessage": "Training image download completed."}],
+    }
+    assert _words(job) == "Training"
 
 
 def test_empty_pages_of_a_log_are_passed_over() -> None:

@@ -130,7 +130,7 @@ MISTAKES = {
     ),
     "an unknown option of a column": (
         ("min_count", "min_cuont"),
-        "data.columns.carrier: unknown key 'min_cuont'",
+        "data.columns.carrier.min_cuont: unknown key",
         "min_count",
     ),
     "a split of an unknown sort": (('by = "random"', 'by = "luck"'), "data.split.by", "'random'"),
@@ -308,6 +308,36 @@ def test_mistakes_in_different_checks_are_told_together(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
     assert "at line 3" in told(tmp_path, ("[data]", "[data"))
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("task = binary", "Text needs quotes"),
+        ("task = True", "Write true, not True."),
+        ("max_runtime = 1h", "Text needs quotes"),
+        ("split = { by = random }", "Text needs quotes"),
+        ("source = ./rows.csv", "Text needs quotes"),
+        ("dep time = 3", "A name with spaces or dots needs quotes"),
+        ("[my data]", "A name with spaces or dots needs quotes"),
+    ],
+)
+def test_a_line_that_is_not_toml_is_shown_with_the_usual_cure(
+    tmp_path: Path, written: str, hint: str
+) -> None:
+    message = told(tmp_path, ('target = "late"', written))
+    assert f"\n  | {written}\n{hint}" in message
+
+
+def test_the_keys_of_a_column_are_listed_without_its_name(tmp_path: Path) -> None:
+    message = told(tmp_path, ('kind = "numeric" }', 'kind = "numeric", zzz = 1 }'))
+    assert "data.columns.distance.zzz: unknown key" in message
+    assert "min_count, nullable" in message
+
+
+def test_the_split_is_named_once(tmp_path: Path) -> None:
+    message = told(tmp_path, ("test = 0.2", "test = 0.9"))
+    assert "data.split: validation and test leave" in message
 
 
 def test_a_missing_project_is_told_with_how_to_make_one(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from infra.units import seconds, share, short_size, short_time
+from infra.units import rounded, seconds, share, short_size, short_time
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,11 @@ def test_a_time_is_written_for_a_person(duration: float, expected: str) -> None:
 )
 def test_a_size_is_written_for_a_person(size: int, expected: str) -> None:
     assert short_size(size) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.15712345, 0.15712), (1234567.8, 1234568.0), (-0.0000123456, -0.000012346), (0.0, 0.0)],
+)
+def test_a_number_is_rounded_to_significant_digits(value: float, expected: float) -> None:
+    assert rounded(value, 5) == expected
