@@ -58,5 +58,8 @@ def _cured_in(path: Path, key: str) -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        cure = f"{error.cure.rstrip('.')}. " if error.cure else ""
-        raise DataError(error.message, where=error.where, cure=f"{cure}In {path}: {key}") from None
+        if error.cure:
+            cure = f"{error.cure.rstrip('.')}. In {path}: {key}"
+        else:
+            cure = f"Correct the data, or change in {path}: {key}"
+        raise DataError(error.message, where=error.where, cure=cure) from None

@@ -30,7 +30,7 @@ def test_a_value_of_the_wrong_kind_is_told_with_file_row_and_column(tmp_path: Pa
     message = told(tmp_path, "1,A1,true\nfar,A1,false\n")
     assert f"{tmp_path}/rows.csv, row 1, column 'distance'" in message
     assert "'far'" in message
-    assert message.endswith(f"In {tmp_path}/project.toml: data.columns.distance")
+    assert message.endswith(f"change in {tmp_path}/project.toml: data.columns.distance")
 
 
 def test_one_class_only_is_told(tmp_path: Path) -> None:
