@@ -1,4 +1,4 @@
-"""Columns of the progress display that rich does not bring. Imports rich, so only a screen loads it.
+"""Columns of the progress display that rich does not bring; loaded with the screen only.
 
 What must be read on a narrow terminal (stage, count, time) never shrinks; these two do.
 """

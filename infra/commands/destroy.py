@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     where = place(args.target, cloud.account.region, cloud.account.id)
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
     record = store.load()
+    stays = bool(record.entries) and not args.data
     if record.deployed or (args.data and record.entries):
         print(f"On {where} this goes:")
         for deletion in deletions(record):
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
     living = others(cloud, store.bucket) if args.target == "local" else []
-    if record.entries and not args.data and (args.target == "aws" or living):
+    if stays and (args.target == "aws" or living):
         print(
             f"Data, checkpoints and bundles stay under {store.prefix}; "
             f"`{typed('destroy', args)} ALL=1` deletes them too."
