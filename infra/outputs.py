@@ -80,10 +80,10 @@ def known_metrics(build: Path, job: str) -> Mapping[str, Mapping[str, float]] | 
 
 
 def scores(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
-    """Metrics as (validation or test, "loss 0.5112   accuracy 0.8123"), always in one order."""
+    """Metrics as (validation, test or baseline, "loss 0.5112   accuracy 0.8123"), in one order."""
     return [
         (split, "   ".join(_score(name, metrics[split][name]) for name in _ordered(metrics[split])))
-        for split in ("validation", "test")
+        for split in ("validation", "test", "baseline")
         if metrics.get(split)
     ]
 

@@ -63,7 +63,8 @@ class Manifest:
         libraries: versions of the libraries that trained it.
         training_job: its name, if it had one.
         parent: digest of the bundle whose weights this one continued, if any.
-        metrics: numbers by split ("validation", "test") and name.
+        metrics: numbers by split ("validation", "test") and name; "baseline" are those of always
+            the same answer on the test rows.
         hyperparameters: as used, by name.
     """
 

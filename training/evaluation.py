@@ -1,15 +1,18 @@
 """How good the network is, and whether it over-fits.
 
-Here: metrics (scikit-learn's), the diagnosis in words from the two curves, and what L1 zeroed. Not
-here: how that looks (report.py).
+Here: metrics (scikit-learn's), those of an answer that is always the same, the diagnosis in words
+from the two curves, and what L1 zeroed. Not here: how that looks (report.py).
 
 A network over-fits where it goes on learning its training rows while it gets worse on others. So
 the diagnosis looks at how the curves move, not only at their distance: with a split by time the
-two may lie apart from the first epoch, because the months differ.
+two may lie apart from the first epoch, because the months differ. Nor is every rise one: a mean
+over few rows moves by chance, so a rise or a wider gap counts only where it is more than the
+standard error of the mean loss over the validation rows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,11 +22,13 @@ import numpy.typing as npt
 
 from shared import predictions
 from shared.hyperparameters import Hyperparameters, resolve
+from shared.predictions import Predictions
 from shared.schema import Target, Task
 from shared.transforms import TargetTransform
 
 WORSE = 0.01
 WIDER = 0.05
+FEW_ROWS = 100
 AS_GOOD_AS_ZERO = 1e-3
 
 Array = npt.NDArray[Any]
@@ -64,9 +69,37 @@ def metrics(
         binary: auc (left out where the truth is all of one class), log_loss, accuracy;
         multiclass: accuracy, log_loss; regression: rmse, mae and r2 in the target's unit.
     """
+    return _compared(predictions.decode(outputs, target, transform), truth)
+
+
+def baseline(target: Target, learnt: Array, truth: Array) -> dict[str, float]:
+    """Scores of the answer that is the same for every row: what the inputs must beat.
+
+    The answer is the training rows' mean for regression; for classes their shares as the scores
+    and the most frequent class as the label.
+
+    Args:
+        target: with its classes.
+        learnt: the training rows' truth [m], as `metrics` takes it.
+        truth: of the rows to score [n].
+
+    Returns:
+        The figures that `metrics` gives.
+    """
+    rows, none = len(truth), np.empty(0)
+    if target.task == "regression":
+        values = np.full(rows, learnt.mean())
+        return _compared(Predictions(target, values, none.astype(np.int64), none), truth)
+    shares = np.bincount(learnt, minlength=len(target.classes)) / len(learnt)
+    scores = np.tile(shares[1:] if target.task == "binary" else shares, (rows, 1))
+    choice = np.full(rows, np.argmax(shares), np.int64)
+    return _compared(Predictions(target, none, choice, scores), truth)
+
+
+def _compared(answer: Predictions, truth: Array) -> dict[str, float]:
     from sklearn import metrics as sk
 
-    answer = predictions.decode(outputs, target, transform)
+    target = answer.target
     if target.task == "regression":
         return {
             "rmse": float(sk.root_mean_squared_error(truth, answer.values)),

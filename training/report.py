@@ -41,6 +41,7 @@ class Content:
         title: the project's name.
         facts: what else to state, by name.
         scores: by split, by metric.
+        baseline: likewise, of an answer that is always the same.
         history: of the final fit.
         diagnosis: of the final fit.
         trials: of the search; none if there was none.
@@ -51,6 +52,7 @@ class Content:
     title: str
     facts: Mapping[str, object]
     scores: Mapping[str, Mapping[str, float]]
+    baseline: Mapping[str, Mapping[str, float]]
     history: History
     diagnosis: Diagnosis
     trials: Sequence[Trial]
@@ -79,7 +81,7 @@ def html(content: Content) -> str:
         [
             f"<h1>{title}</h1>",
             "<h2>Scores</h2>",
-            _scores(content.scores),
+            _scores(content.scores, content.baseline),
             "<h2>Does it over-fit?</h2>",
             f'<p class="verdict {diagnosis.verdict}">{escape(diagnosis.text)}</p>',
             curves(content.history, diagnosis.best_epoch),
@@ -146,14 +148,14 @@ def curves(history: History, best_epoch: int) -> str:
     return "".join(parts)
 
 
-def _scores(scores: Mapping[str, Mapping[str, float]]) -> str:
-    names = sorted({name for split in scores.values() for name in split})
+def _scores(
+    scores: Mapping[str, Mapping[str, float]], baseline: Mapping[str, Mapping[str, float]]
+) -> str:
+    rows = {**scores, **{f"{split}, always the same answer": v for split, v in baseline.items()}}
+    names = sorted({name for values in rows.values() for name in values})
     return _table(
         ["split", *names],
-        [
-            [split, *(values.get(name, math.nan) for name in names)]
-            for split, values in scores.items()
-        ],
+        [[row, *(values.get(name, math.nan) for name in names)] for row, values in rows.items()],
     )
 
 

@@ -100,10 +100,12 @@ def train(job: Environment) -> None:
     diagnosis = evaluation.diagnose(trainer.history, chosen, prepared.shape.n_inputs)
     say("diagnosis", diagnosis.text)
     scores = evaluate(prepared, trainer)
+    constant = baseline(found)
     content = report.Content(
         title=problem.name,
         facts=facts(prepared, trainer, chosen),
         scores=scores,
+        baseline=constant,
         history=trainer.history,
         diagnosis=diagnosis,
         trials=trials,
@@ -111,7 +113,8 @@ def train(job: Environment) -> None:
         hyperparameters=dataclasses.asdict(chosen),
     )
     report.write(job.output, content)
-    written = export_bundle(prepared, trainer, chosen, scores)
+    kept = {**scores, "baseline": constant["test"]}
+    written = export_bundle(prepared, trainer, chosen, kept)
     _result(written, content)
 
 
@@ -310,6 +313,15 @@ def evaluate(prepared: Prepared, trainer: Trainer) -> dict[str, dict[str, float]
     return scores
 
 
+def baseline(found: Data) -> dict[str, dict[str, float]]:
+    """Scores, by split and metric, of always giving the answer that suits the training rows."""
+    target, learnt = found.schema.target, found.train.target
+    return {
+        split: evaluation.baseline(target, learnt, found.parts[split].target)
+        for split in ("validation", "test")
+    }
+
+
 def facts(prepared: Prepared, trainer: Trainer, chosen: Hyperparameters) -> dict[str, object]:
     """What the report states besides scores and curves."""
     from training.network import kernels
@@ -431,6 +443,7 @@ def _result(written: bundle.Bundle, content: report.Content) -> None:
         "bundle": written.manifest.digest,
         "validation": content.scores["validation"],
         "test": content.scores["test"],
+        "baseline": content.baseline["test"],
         "best_epoch": content.diagnosis.best_epoch,
         "diagnosis": content.diagnosis.verdict,
         "trials": len(content.trials),

@@ -81,9 +81,13 @@ def test_a_bundle_that_cannot_be_trusted_is_refused(cloud: FakeCloud, tmp_path: 
     assert not (tmp_path / "manifest.json").exists()
 
 
-def test_scores_are_of_validation_and_test_in_this_order() -> None:
-    metrics = {"test": {"auc": 0.71234}, "validation": {"auc": 0.7}, "train": {"auc": 1.0}}
-    assert scores(metrics) == [("validation", "auc 0.7000"), ("test", "auc 0.7123")]
+def test_scores_are_of_validation_test_and_baseline_in_this_order() -> None:
+    metrics = {"baseline": {"auc": 0.5}, "test": {"auc": 0.71234}, "validation": {"auc": 0.7}}
+    assert scores(metrics | {"train": {"auc": 1.0}}) == [
+        ("validation", "auc 0.7000"),
+        ("test", "auc 0.7123"),
+        ("baseline", "auc 0.5000"),
+    ]
 
 
 def test_scores_have_one_order_and_errors_in_the_target_s_unit_five_digits() -> None:

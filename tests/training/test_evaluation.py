@@ -61,6 +61,28 @@ def test_regression_scores_are_in_the_targets_own_unit() -> None:
     assert found["mae"] == pytest.approx(5)
 
 
+def test_the_baseline_gives_every_row_the_shares_of_the_training_rows() -> None:
+    learnt, truth = np.array([0, 0, 0, 1]), np.array([0, 1, 1])
+    binary = evaluation.baseline(Target("late", "binary", (False, True)), learnt, truth)
+    assert binary == pytest.approx(
+        {
+            "log_loss": -np.mean(np.log([0.75, 0.25, 0.25])),
+            "accuracy": 1 / 3,
+            "auc": 0.5,
+        }
+    )
+    grades = Target("grade", "multiclass", ("a", "b", "c"))
+    multiclass = evaluation.baseline(grades, np.array([0, 1, 1, 2]), np.array([1, 2]))
+    assert multiclass == pytest.approx({"log_loss": -np.mean(np.log([0.5, 0.25])), "accuracy": 0.5})
+
+
+def test_the_baseline_of_numbers_is_the_training_rows_mean() -> None:
+    found = evaluation.baseline(
+        Target("price", "regression"), np.array([90.0, 110.0]), np.array([98.0, 102.0])
+    )
+    assert found == pytest.approx({"rmse": 2, "mae": 2, "r2": 0})
+
+
 def test_rising_validation_loss_is_over_fitting_from_the_epoch_after_the_best() -> None:
     found = diagnose(OVERFIT, SETTINGS, 10)
     assert found.verdict == "over-fitting"
@@ -118,6 +140,7 @@ def test_the_report_is_one_page_that_needs_nothing_else() -> None:
             title="fruit & more",
             facts={"rows": "10 training"},
             scores={"test": {"auc": 0.71234}},
+            baseline={"test": {"auc": 0.5}},
             history=OVERFIT,
             diagnosis=diagnose(OVERFIT, SETTINGS, 10),
             trials=trials,
@@ -131,6 +154,7 @@ def test_the_report_is_one_page_that_needs_nothing_else() -> None:
     assert "<td>dropout</td><td>75%</td>" in page
     assert "<x>" not in page
     assert "0.71234" in page
+    assert '<td>test, always the same answer</td><td class="n">0.5</td>' in page
     assert "over-fits from epoch 3 on" in page
     assert "the loss is &lt;not&gt; finite" in page
     assert not re.search(r"<script|https?://(?!www\.w3\.org)|src=|@import|url\(", page)

@@ -107,7 +107,8 @@ def test_the_bundle_answers_as_training_computed(done: tuple[Path, list[str]]) -
 
     found = bundle.load(done[0] / "model")
     found.verify(export.run_onnx((done[0] / "model/model.onnx").read_bytes()))
-    assert found.manifest.metrics.keys() == {"validation", "test"}
+    assert found.manifest.metrics.keys() == {"validation", "test", "baseline"}
+    assert found.manifest.metrics["baseline"]["auc"] == 0.5
     assert found.manifest.libraries["keras"]
     assert found.schema.target.classes == (False, True)
     assert {table.source.name for table in found.sources} == {"shop"}
@@ -118,6 +119,7 @@ def test_the_report_and_its_figures_are_left_for_output(done: tuple[Path, list[s
     folder = done[0] / "output/data"
     figures = json.loads((folder / "metrics.json").read_text())
     assert figures["scores"]["test"]["auc"] > 0.9
+    assert figures["baseline"]["test"]["auc"] == 0.5
     assert len(json.loads((folder / "trials.json").read_text())) == 2
     assert "<svg" in (folder / "report.html").read_text()
     assert not (done[0] / "output/failure").exists()
