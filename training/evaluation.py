@@ -29,6 +29,7 @@ from shared.transforms import TargetTransform
 WORSE = 0.01
 WIDER = 0.05
 FEW_ROWS = 100
+MOST_DROPOUT, LEAST_WIDTH = 0.6, 8
 AS_GOOD_AS_ZERO = 1e-3
 
 Array = npt.NDArray[Any]
@@ -132,35 +133,64 @@ def headline(
     return {f"val_{name}": scores[name] for name in HEADLINES[target.task] if name in scores}
 
 
-def diagnose(history: History, hyperparameters: Hyperparameters, n_inputs: int) -> Diagnosis:
+def standard_error(task: Task, truth: Array, outputs: Array) -> float:
+    """How far the mean loss over these rows may be off by chance: the rows' deviation / sqrt(n).
+
+    Args:
+        task: decides the loss: cross-entropy of classes, squared error of numbers.
+        truth: [n], as the network learns it: class numbers, or the scaled target.
+        outputs: the network's raw outputs [n, …].
+    """
+    if task == "regression":
+        losses = np.square(outputs[:, 0].astype(np.float64) - truth)
+    else:
+        scores = _rows_sum_to_one(outputs.astype(np.float64))
+        right = scores[np.arange(len(truth)), truth.astype(np.int64)]
+        losses = -np.log(np.maximum(right, np.finfo(np.float32).tiny))
+    return float(np.std(losses, ddof=1) / np.sqrt(len(losses)))
+
+
+def diagnose(
+    history: History, hyperparameters: Hyperparameters, n_inputs: int, noise: float = 0.0
+) -> Diagnosis:
     """Judge the curves of a fit.
+
+    The validation loss rises, or its gap to the training loss widens, where that is more than 1 %
+    (5 %) of the lowest validation loss and more than `noise`.
 
     Args:
         history: `train_loss` and `val_loss` of each epoch, measured alike (without dropout).
         hyperparameters: what the fit used; the cures name their present values.
         n_inputs: as for the rules of thumb.
+        noise: the standard error of the lowest validation loss; 0 where nobody knows.
     """
     train = [record["train_loss"] for record in history]
     val = [record["val_loss"] for record in history]
     at = int(np.argmin(val))
     best_epoch, last = at + 1, len(history)
-    gap = val[at] - train[at]
-    kept = f"The weights of epoch {best_epoch} were kept."
-    rises = val[-1] - val[at] > WORSE * abs(val[at]) and train[-1] < train[at]
-    widens = gap - (val[0] - train[0]) > WIDER * abs(val[at])
+    gap, risen = val[at] - train[at], val[-1] - val[at]
+    kept, differ = f"The weights of epoch {best_epoch} were kept.", ""
+    if gap < 0:
+        differ = (
+            " The validation loss lies below the training loss, so the two sets differ (for "
+            "instance another season), and the distance of the curves is not over-fitting."
+        )
+    wider = max(WIDER * abs(val[at]), noise)
+    rises = risen > max(WORSE * abs(val[at]), noise) and train[-1] < train[at]
+    widens = gap > 0 and gap - (val[0] - train[0]) > wider
     cures = _cures(hyperparameters, n_inputs)
     if rises:
         text = (
             f"The network over-fits from epoch {best_epoch + 1} on: to epoch {last} the training "
             f"loss falls further ({train[at]:.4g} to {train[-1]:.4g}) while the validation loss "
-            f"rises ({val[at]:.4g} to {val[-1]:.4g}). {kept} To get further: {cures}."
+            f"rises ({val[at]:.4g} to {val[-1]:.4g}). {kept}{differ} To get further: {cures}."
         )
         return Diagnosis("over-fitting", best_epoch, best_epoch + 1, gap, text)
     if widens:
         start = next(
             epoch
             for epoch, (t, v) in enumerate(zip(train, val, strict=True), start=1)
-            if (v - t) - (val[0] - train[0]) > WIDER * abs(val[at])
+            if (v - t) - (val[0] - train[0]) > wider
         )
         text = (
             f"The network begins to over-fit at epoch {start}: the gap between validation and "
@@ -168,17 +198,30 @@ def diagnose(history: History, hyperparameters: Hyperparameters, n_inputs: int) 
             f"validation loss still falls. {kept} To narrow the gap: {cures}."
         )
         return Diagnosis("over-fitting", best_epoch, start, gap, text)
-    if best_epoch == hyperparameters.epochs and last > 1:
+    if last > 1 and best_epoch == hyperparameters.epochs < _highest("epochs"):
         text = (
             f"The network could learn more: the validation loss was still falling in the last "
             f"epoch ({val[-2]:.4g} to {val[-1]:.4g}). Raise epochs (now {hyperparameters.epochs})."
         )
-        return Diagnosis("under-fitting", best_epoch, None, gap, text)
+        return Diagnosis("under-fitting", best_epoch, None, gap, text + differ)
+    after = "the validation loss hardly rises after it"
+    if 0 < risen <= noise:
+        after = f"the validation loss rises after it by {risen:.2g}, within chance (± {noise:.2g})"
     text = (
         f"No over-fitting to speak of: the gap between validation and training loss is {gap:.4g} "
-        f"at the best epoch and the validation loss hardly rises after it. {kept}"
+        f"at the best epoch and {after}. {kept}{differ}"
     )
     return Diagnosis("sound", best_epoch, None, gap, text)
+
+
+def few_rows(counts: Mapping[str, int]) -> str | None:
+    """What to say where scores stand on too few rows to tell much; None where there are enough.
+
+    Args:
+        counts: rows by split.
+    """
+    few = [f"{rows} {split}" for split, rows in counts.items() if rows < FEW_ROWS]
+    return f"Scores on {' and '.join(few)} rows say little: chance moves them far." if few else None
 
 
 def zeroed(kernels: Sequence[Array]) -> tuple[int, int]:
@@ -192,15 +235,23 @@ def zeroed(kernels: Sequence[Array]) -> tuple[int, int]:
 
 
 def _cures(hyperparameters: Hyperparameters, n_inputs: int) -> str:
+    """Settings against over-fitting, those that their knobs still allow."""
     plan = resolve(hyperparameters, n_inputs)
     l2, dropout, width = hyperparameters.l2, plan.dropout, plan.widths[0]
-    return ", or ".join(
-        [
-            f"raise l2 (now {l2:g}; try {max(10 * l2, 1e-5):g})",
-            f"raise dropout (now {dropout:g}; try {min(dropout + 0.2, 0.6):.1g})",
-            f"lower units (now {width}; try {max(width // 2, 8)})",
-        ]
-    )
+    more, drop = min(max(10 * l2, 1e-5), _highest("l2")), min(dropout + 0.2, MOST_DROPOUT)
+    cures = []
+    if more > l2:
+        cures.append(f"raise l2 (now {l2:.2g}; try {more:.2g})")
+    if drop > dropout:
+        cures.append(f"raise dropout (now {dropout:.2g}; try {drop:.2g})")
+    if width > LEAST_WIDTH:
+        cures.append(f"lower units (now {width}; try {max(width // 2, LEAST_WIDTH)})")
+    return ", or ".join(cures) or "bring more training rows"
+
+
+def _highest(knob: str) -> float:
+    fields = {field.name: field for field in dataclasses.fields(Hyperparameters)}
+    return float(fields[knob].metadata["high"])
 
 
 def _rows_sum_to_one(scores: Array) -> Array:

@@ -42,22 +42,26 @@ class Content:
         facts: what else to state, by name.
         scores: by split, by metric.
         baseline: likewise, of an answer that is always the same.
+        caution: what to hold against the scores, if anything.
         history: of the final fit.
         diagnosis: of the final fit.
         trials: of the search; none if there was none.
         importance: of the hyperparameters searched, where there are trials enough to tell.
         hyperparameters: of the final fit.
+        resolved: what those became that are "auto".
     """
 
     title: str
     facts: Mapping[str, object]
     scores: Mapping[str, Mapping[str, float]]
     baseline: Mapping[str, Mapping[str, float]]
+    caution: str | None
     history: History
     diagnosis: Diagnosis
     trials: Sequence[Trial]
     importance: Mapping[str, float]
     hyperparameters: Mapping[str, object]
+    resolved: Mapping[str, object]
 
 
 def write(folder: Path, content: Content) -> None:
@@ -82,6 +86,7 @@ def html(content: Content) -> str:
             f"<h1>{title}</h1>",
             "<h2>Scores</h2>",
             _scores(content.scores, content.baseline),
+            f"<p>{escape(content.caution)}</p>" if content.caution else "",
             "<h2>Does it over-fit?</h2>",
             f'<p class="verdict {diagnosis.verdict}">{escape(diagnosis.text)}</p>',
             curves(content.history, diagnosis.best_epoch),
@@ -90,9 +95,9 @@ def html(content: Content) -> str:
             _importance(content.importance),
             _parallel(content.trials),
             "<h2>Hyperparameters of the final fit</h2>",
-            _pairs(content.hyperparameters),
+            _pairs({**content.hyperparameters, **_resolved(content.resolved)}),
             "<h2>Facts</h2>",
-            _pairs(content.facts),
+            _pairs({name: _counted(value) for name, value in content.facts.items()}),
         ]
     )
     return (
@@ -224,6 +229,14 @@ def _parallel(trials: Sequence[Trial]) -> str:
         parts.append(f'<polyline points="{points}" fill="none" {look}/>')
     said = "Each line is a trial, the thick one the best; every axis holds its values in order."
     return "".join([f"<p>{said}</p>", *parts, "</svg>"])
+
+
+def _resolved(values: Mapping[str, object]) -> dict[str, str]:
+    return {name: f"auto: {_text(value)}" for name, value in values.items()}
+
+
+def _counted(value: object) -> object:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _pairs(pairs: Mapping[str, object]) -> str:

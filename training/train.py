@@ -90,6 +90,9 @@ def train(job: Environment) -> None:
     problem = _problem(job)
     found = data.read(job, problem)
     say("stage", f"split {_counts(found)}")
+    caution = evaluation.few_rows({s: len(found.parts[s]) for s in ("validation", "test")})
+    if caution:
+        warn(caution)
     say("stage", "transforms")
     prepared = prepare(job, problem, found, start)
     trials = tune(prepared)
@@ -97,20 +100,30 @@ def train(job: Environment) -> None:
     say("stage", "fit")
     trainer = fit_final(prepared, chosen)
     say("stage", "evaluate")
-    diagnosis = evaluation.diagnose(trainer.history, chosen, prepared.shape.n_inputs)
+    measured = {split: trainer.measure(prepared.rows[split]) for split in ("validation", "test")}
+    diagnosis = evaluation.diagnose(
+        trainer.history,
+        chosen,
+        prepared.shape.n_inputs,
+        evaluation.standard_error(
+            found.schema.target.task, prepared.rows["validation"].target, measured["validation"][1]
+        ),
+    )
     say("diagnosis", diagnosis.text)
-    scores = evaluate(prepared, trainer)
+    scores = evaluate(prepared, trainer, measured)
     constant = baseline(found)
     content = report.Content(
         title=problem.name,
         facts=facts(prepared, trainer, chosen),
         scores=scores,
         baseline=constant,
+        caution=caution,
         history=trainer.history,
         diagnosis=diagnosis,
         trials=trials,
         importance=tuning.importance(problem.tuning, trials),
         hyperparameters=dataclasses.asdict(chosen),
+        resolved=resolved(chosen, prepared.shape.n_inputs),
     )
     report.write(job.output, content)
     kept = {**scores, "baseline": constant["test"]}
@@ -294,12 +307,19 @@ def fit_final(prepared: Prepared, chosen: Hyperparameters) -> Trainer:
     return trainer
 
 
-def evaluate(prepared: Prepared, trainer: Trainer) -> dict[str, dict[str, float]]:
-    """Scores by split and metric; the last metric line is that of the weights kept."""
+def evaluate(
+    prepared: Prepared, trainer: Trainer, measured: Mapping[str, tuple[float, Any]]
+) -> dict[str, dict[str, float]]:
+    """Scores by split and metric; the last metric line is that of the weights kept.
+
+    Args:
+        prepared, trainer: the job, and the network that was measured.
+        measured: loss and outputs of each split.
+    """
     scores: dict[str, dict[str, float]] = {}
     line: dict[str, float] = {}
     for split, short in (("validation", "val"), ("test", "test")):
-        loss, outputs = trainer.measure(prepared.rows[split])
+        loss, outputs = measured[split]
         found = evaluation.metrics(
             prepared.found.schema.target,
             prepared.target_transform,
@@ -337,6 +357,19 @@ def facts(prepared: Prepared, trainer: Trainer, chosen: Hyperparameters) -> dict
         zero, total = evaluation.zeroed(kernels(trainer.model))
         stated["weights that L1 drove to zero"] = f"{zero:,} of {total:,} ({zero / total:.0%})"
     return stated
+
+
+def resolved(chosen: Hyperparameters, n_inputs: int) -> dict[str, object]:
+    """What "auto" became, by hyperparameter; an embedding's width is each category's own."""
+    plan = hyperparameters.resolve(chosen, n_inputs)
+    became = {
+        "layers": len(plan.widths),
+        "units": plan.widths[0],
+        "taper": plan.widths[-1] < plan.widths[0],
+        "dropout": plan.dropout,
+        "batch_size": plan.batch_size,
+    }
+    return {name: value for name, value in became.items() if getattr(chosen, name) == "auto"}
 
 
 def export_bundle(

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics as sk
 
 from shared.hyperparameters import Hyperparameters, metric_definitions, metric_line
-from shared.schema import Target
+from shared.schema import Target, Task
 from shared.transforms import TargetTransform
 from training import evaluation, report
 from training.evaluation import diagnose
@@ -107,6 +107,46 @@ def test_a_constant_distance_is_no_over_fitting() -> None:
     assert found.best_epoch == 3
 
 
+def test_a_rise_within_the_standard_error_is_no_over_fitting() -> None:
+    found = diagnose(OVERFIT, SETTINGS, 10, noise=0.2)
+    assert found.verdict == "sound"
+    assert "rises after it by 0.15, within chance (± 0.2)" in found.text
+
+
+def test_a_validation_loss_below_the_training_loss_is_explained() -> None:
+    found = diagnose(curves([0.6, 0.5, 0.4, 0.3], [0.5, 0.35, 0.38, 0.4]), SETTINGS, 10)
+    assert "the two sets differ (for instance another season)" in found.text
+    assert "the two sets differ" not in diagnose(OVERFIT, SETTINGS, 10).text
+
+
+def test_cures_are_short_numbers_within_the_bounds_of_their_knobs() -> None:
+    text = diagnose(OVERFIT, Hyperparameters(l2=7.4321e-5, dropout=0.7, units=8), 10).text
+    assert text.endswith("To get further: raise l2 (now 7.4e-05; try 0.00074).")
+    text = diagnose(OVERFIT, Hyperparameters(l2=1.0, dropout=0.6, units=8), 10).text
+    assert text.endswith("To get further: bring more training rows.")
+
+
+@pytest.mark.parametrize(
+    ("task", "truth", "outputs", "losses"),
+    [
+        ("binary", [1.0, 0.0], [[0.8], [0.4]], -np.log([0.8, 0.6])),
+        ("multiclass", [0, 2], [[0.8, 0.1, 0.1], [0.2, 0.2, 0.6]], -np.log([0.8, 0.6])),
+        ("regression", [1.0, 2.0], [[1.5], [4.0]], [0.25, 4.0]),
+    ],
+)
+def test_the_standard_error_is_that_of_the_rows_losses(
+    task: Task, truth: list[float], outputs: list[list[float]], losses: list[float]
+) -> None:
+    found = evaluation.standard_error(task, np.array(truth), np.array(outputs, np.float32))
+    assert found == pytest.approx(np.std(losses, ddof=1) / np.sqrt(2), rel=1e-5)
+
+
+def test_scores_on_fewer_than_a_hundred_rows_come_with_a_caution() -> None:
+    caution = evaluation.few_rows({"validation": 99, "test": 100})
+    assert caution == "Scores on 99 validation rows say little: chance moves them far."
+    assert evaluation.few_rows({"validation": 100, "test": 100}) is None
+
+
 def test_a_loss_that_still_falls_at_the_end_asks_for_more_epochs() -> None:
     history = curves([0.6, 0.5, 0.45], [0.6, 0.5, 0.45])
     found = diagnose(history, Hyperparameters(epochs=3), 10)
@@ -138,14 +178,16 @@ def test_the_report_is_one_page_that_needs_nothing_else() -> None:
     page = report.html(
         report.Content(
             title="fruit & more",
-            facts={"rows": "10 training"},
+            facts={"rows": "10 training", "weights": 12345},
             scores={"test": {"auc": 0.71234}},
             baseline={"test": {"auc": 0.5}},
+            caution="Scores on 5 test rows say little.",
             history=OVERFIT,
             diagnosis=diagnose(OVERFIT, SETTINGS, 10),
             trials=trials,
             importance={"dropout": 0.75, "activation": 0.25},
-            hyperparameters={"dropout": 0.2},
+            hyperparameters={"dropout": 0.2, "units": "auto"},
+            resolved={"units": 64},
         )
     )
     assert "<title>fruit &amp; more" in page
@@ -154,6 +196,9 @@ def test_the_report_is_one_page_that_needs_nothing_else() -> None:
     assert "<td>dropout</td><td>75%</td>" in page
     assert "<x>" not in page
     assert "0.71234" in page
+    assert "<p>Scores on 5 test rows say little.</p>" in page
+    assert "<th>units</th><td>auto: 64</td>" in page
+    assert "<th>weights</th><td>12,345</td>" in page
     assert '<td>test, always the same answer</td><td class="n">0.5</td>' in page
     assert "over-fits from epoch 3 on" in page
     assert "the loss is &lt;not&gt; finite" in page
