@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared import tables, values
+from shared.documents import show
 from shared.errors import DataError, nearest
 from shared.schema import Column, Target, Task
 from shared.values import Kind, Mistake
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
 MAX_CLASSES = 20
 SAMPLE = 1000
+ODD_SHARE = 0.01
+MOST_ODD = 20
+_LOOKS_LIKE_DATE = re.compile(
+    r"(\d{1,2}[/.-]\d{1,2}[/.-]\d{4}|\d{4}[/.]\d{1,2}[/.]\d{1,2})"
+    r"(,?[ T]\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?)?",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -28,11 +37,13 @@ class Inference:
         columns: all columns but the target, in the table's order.
         target: with its classes.
         excluded: why a column has feature = False, by name.
+        remarks: what to look at in columns that are features, by name.
     """
 
     columns: tuple[Column, ...]
     target: Target
     excluded: Mapping[str, str]
+    remarks: Mapping[str, str]
 
 
 def infer(table: pyarrow.Table, target: str, task: Task | None = None) -> Inference:
@@ -42,20 +53,25 @@ def infer(table: pyarrow.Table, target: str, task: Task | None = None) -> Infere
     true/false/yes/no boolean, an ISO 8601 date datetime; all other text is category. Whole numbers
     stay numeric even when there are few of them, since they mostly count or rank. Not features:
     columns without any value, with one value only, category columns whose every value is different
-    (identifiers), and columns of types that are no data (lists, bytes).
+    (identifiers), whole numbers that count the rows, dates that are not written as ISO 8601, and
+    columns of types that are no data (lists, bytes). A category of which less than 1 % of the
+    cells are no numbers is remarked upon.
 
     Raises:
         DataError: the target is not a column, or as `infer_target`.
     """
     found = infer_target(table, target, task)
-    columns, excluded = [], {}
+    columns, excluded, remarks = [], {}, {}
     for name in table.column_names:
         if name != target:
-            kind, reason = _judge(_plain(table.column(name)))
+            data = _plain(table.column(name))
+            kind, reason = _judge(data)
             columns.append(Column(name, kind, feature=reason is None))
             if reason:
                 excluded[name] = reason
-    return Inference(tuple(columns), found, excluded)
+            elif kind == "category" and (remark := _nearly_numeric(data)):
+                remarks[name] = remark
+    return Inference(tuple(columns), found, excluded, remarks)
 
 
 def infer_target(table: pyarrow.Table, name: str, task: Task | None = None) -> Target:
@@ -137,9 +153,77 @@ def _judge(data: Any) -> tuple[Kind, str | None]:
     distinct = pyarrow.compute.count_distinct(data).as_py()
     if distinct == 1 and not data.null_count:
         return kind, "there is only one value"
+    if kind == "category" and _look_like_dates(data):
+        return kind, "looks like dates; write them as ISO 8601 to use them"
     if kind == "category" and distinct == known and known > 2:
-        return kind, "every value is different, as in an identifier"
+        remark = _nearly_numeric(data)
+        return kind, remark or "every value is different, as in an identifier"
+    if kind == "numeric" and distinct == len(data) > 2 and _counts_rows(data):
+        return kind, "it counts up by one, as row numbers do"
     return kind, None
+
+
+def _counts_rows(data: Any) -> bool:
+    import pyarrow
+
+    try:
+        numbers = tables.to_columns(pyarrow.table({"x": data}), [Column("x", "numeric")], "")["x"]
+    except DataError:
+        return False
+    return bool((np.diff(numbers) == 1).all() and numbers[0] == np.floor(numbers[0]))
+
+
+def _look_like_dates(data: Any) -> bool:
+    known = _known_texts(data)
+    return bool(known) and all(map(_LOOKS_LIKE_DATE.fullmatch, known))
+
+
+def _nearly_numeric(data: Any) -> str | None:
+    """Which cell keeps a column of text from being numeric, if there are only a few of them."""
+    import pyarrow
+    import pyarrow.compute
+
+    texts, odd = _known_texts(data), []
+    if any(map(_code, texts)):
+        return None
+    while True:
+        try:
+            values.from_texts("numeric", texts)
+            break
+        except Mistake as mistake:
+            odd.append(texts[mistake.row])
+            texts = texts[mistake.row + 1 :]
+        if len(odd) > MOST_ODD:
+            return None
+    if not odd:
+        return None
+    cells = pyarrow.compute.is_in(data, value_set=pyarrow.array(odd, data.type))
+    count = pyarrow.compute.sum(cells).as_py()
+    if count >= ODD_SHARE * (len(data) - data.null_count):
+        return None
+    row = pyarrow.compute.index(cells, True).as_py()
+    return (
+        f"numbers but for {count} of {len(data)} cells; the first is row {row}: "
+        f"{show(data[row].as_py())}"
+    )
+
+
+def _known_texts(data: Any) -> list[str]:
+    """The distinct texts of a column that are not missing; none if it is not of text."""
+    import pyarrow.compute
+
+    if not _is_text(data.type):
+        return []
+    distinct = pyarrow.compute.unique(data).to_pylist()
+    return [text for text in distinct if text is not None and text not in values.MISSING_TEXTS]
+
+
+def _is_text(type_: Any) -> bool:
+    from pyarrow import types
+
+    return bool(
+        types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
+    )
 
 
 def _plain(data: Any) -> Any:
@@ -158,7 +242,7 @@ def _kind(data: Any) -> Kind | None:
         return "numeric"
     if types.is_timestamp(type_) or types.is_date(type_):
         return "datetime"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+    if _is_text(type_):
         return _text_kind(data)
     return "category" if types.is_null(type_) else None
 
@@ -174,10 +258,7 @@ def _label_kind(data: Any) -> Kind | None:
 
 
 def _text_kind(data: Any) -> Kind:
-    import pyarrow.compute
-
-    distinct = pyarrow.compute.unique(data).to_pylist()
-    known = [text for text in distinct if text and text not in tables.MISSING_TEXTS]
+    known = _known_texts(data)
     if not known:
         return "category"
     if {text.lower() for text in known} <= {"true", "false", "yes", "no"}:

@@ -223,7 +223,8 @@ class Schema:
 
         Args:
             names: the header; None: the own columns in the schema's order.
-            rows: cells as text, one per name; "" is a missing value.
+            rows: cells as text, one per name; a missing value is "", or in all but categories one
+                of values.MISSING_TEXTS.
 
         Returns:
             Canonical arrays of len(rows) by column name.

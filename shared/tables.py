@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 SUFFIXES = (".parquet", ".csv")
-# In the text of a numeric, boolean or datetime column these stand for a missing value too.
-MISSING_TEXTS = ("NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 # Bytes of a CSV file that are parsed at once; a row must fit.
 LONGEST_ROW = 16 << 20
 _FILES = b"files"
@@ -278,8 +276,6 @@ def _from_texts(kind: Kind, data: Any) -> Array:
 
     encoded = data.cast(pyarrow.large_string()).dictionary_encode()
     texts = encoded.dictionary.to_pylist()
-    if kind != "category":
-        texts = ["" if text in MISSING_TEXTS else text for text in texts]
     codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
     try:
         parsed = values.from_texts(kind, [*texts, ""])

@@ -34,6 +34,8 @@ Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 
 TIME = np.dtype("datetime64[us]")
+# As text of a numeric, boolean or datetime column these stand for a missing value.
+MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
 _NUMBERS = frozenset({int, float, NoneType})
 _BOOLEANS = frozenset({bool, NoneType})
 _TEXTS = frozenset({str, NoneType})
@@ -98,7 +100,7 @@ def from_values(kind: Kind, values: Sequence[object]) -> Array:
 
 
 def from_texts(kind: Kind, texts: Sequence[str]) -> Array:
-    """Text cells ("" = missing) → array [n].
+    """Text cells → array [n]; "" is missing, and all MISSING_TEXTS are but in a category.
 
     numeric takes decimal numbers, boolean true/false/yes/no/1/0 in any case, datetime ISO 8601.
 
@@ -255,19 +257,26 @@ def _check_time(row: int, text: str) -> None:
 
 
 def _number_texts(texts: Sequence[str]) -> Array:
-    joined = "".join(texts)
-    if joined.isascii() and "_" not in joined:
-        try:
-            array = np.array(
-                [float(text) if text else math.nan for text in texts], dtype=np.float64
-            )
-        except ValueError:
-            pass
-        else:
-            odd = array.size - np.count_nonzero(np.isfinite(array))
-            if odd == 0 or odd == texts.count(""):
-                return array
+    array = _plain_numbers(texts)
+    if array is None and not MISSING_TEXTS.isdisjoint(texts):
+        texts = ["" if text in MISSING_TEXTS else text for text in texts]
+        array = _plain_numbers(texts)
+    if array is not None:
+        return array
     return np.array([_number_text(row, text) for row, text in enumerate(texts)], dtype=np.float64)
+
+
+def _plain_numbers(texts: Sequence[str]) -> Array | None:
+    """The numbers where every text is a finite one or ""; else None."""
+    joined = "".join(texts)
+    if not joined.isascii() or "_" in joined:
+        return None
+    try:
+        array = np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
+    except ValueError:
+        return None
+    odd = array.size - np.count_nonzero(np.isfinite(array))
+    return array if odd == 0 or odd == texts.count("") else None
 
 
 def _number_text(row: int, text: str) -> float:
@@ -285,17 +294,23 @@ def _number_text(row: int, text: str) -> float:
 
 
 def _boolean_texts(texts: Sequence[str]) -> Array:
-    truth = {"": math.nan, **_TRUTH}
     try:
-        return np.array([truth[text.lower()] for text in texts], dtype=np.float64)
+        return np.array(
+            [math.nan if text in MISSING_TEXTS else _TRUTH[text.lower()] for text in texts],
+            dtype=np.float64,
+        )
     except KeyError:
-        row = next(row for row, text in enumerate(texts) if text.lower() not in truth)
+        row = next(
+            row
+            for row, text in enumerate(texts)
+            if text not in MISSING_TEXTS and text.lower() not in _TRUTH
+        )
         wanted = "true or false (or yes, no, 1, 0) is needed"
         raise Mistake(row, "wrong_type", f"{wanted}, not {show(texts[row])}") from None
 
 
 def _datetime_texts(texts: Sequence[str]) -> Array:
-    return _datetimes([text or None for text in texts])
+    return _datetimes([None if text in MISSING_TEXTS else text for text in texts])
 
 
 def _described(value: object) -> str:

@@ -47,6 +47,10 @@ def test_kinds_come_from_types_and_from_what_text_says(data: Any, expected: str)
         (pa.array([5, 5, 5]), "there is only one value"),
         (pa.array([None, None, None], pa.string()), "every value is missing"),
         (pa.array([[1], [2], [3]]), "is no data for a network"),
+        (pa.array([7, 8, 9]), "it counts up by one"),
+        (pa.array(["1", "2", "3"]), "it counts up by one"),
+        (pa.array(["12/31/2022", "1/2/2023", None]), "looks like dates; write them as ISO 8601"),
+        (pa.array(["31.12.2022", "01.01.2023 10:15", "NA"]), "looks like dates"),
     ],
 )
 def test_columns_that_tell_nothing_are_no_features_and_the_reason_is_told(
@@ -55,6 +59,20 @@ def test_columns_that_tell_nothing_are_no_features_and_the_reason_is_told(
     guess = infer(pa.table({"x": data, "y": [0, 1, 0]}), "y")
     assert not guess.columns[0].feature
     assert reason in guess.excluded["x"]
+
+
+@pytest.mark.parametrize("data", [[9, 8, 7], [1, 3, 5], [0.5, 1.5, 2.5], [1, 2, None]])
+def test_other_numbers_are_features(data: Any) -> None:
+    assert kind(pa.array(data)) == ("numeric", True)
+
+
+def test_a_category_that_is_numbers_but_for_a_few_cells_is_remarked_upon() -> None:
+    prices = [f"{number % 50}.5" for number in range(300)]
+    guess = infer(pa.table({"x": [*prices, "free", "free"], "y": [0, 1] * 151}), "y")
+    assert (guess.columns[0].kind, guess.columns[0].feature) == ("category", True)
+    assert guess.remarks["x"] == "numbers but for 2 of 302 cells; the first is row 300: 'free'"
+    many = infer(pa.table({"x": [*prices, *["free"] * 4], "y": [0, 1] * 152}), "y")
+    assert not many.remarks
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared import values
 from shared.errors import BundleError, InputError, ProjectError
 from shared.schema import Column, Schema, Target
 from tests.shared.strategies import NUMBERS, TEXTS
@@ -184,13 +185,26 @@ def test_a_header_may_have_any_order_and_bring_source_columns() -> None:
     assert math.isnan(columns["distance"][0])
 
 
+@pytest.mark.parametrize("text", sorted(values.MISSING_TEXTS))
+def test_words_for_missing_are_missing_in_cells_as_they_are_in_tables(text: str) -> None:
+    columns = SCHEMA.from_cells(None, [CELLS, [text, text, text, text, "k"]])
+    for name in ("distance", "delayed", "departure"):
+        assert values.is_missing(columns[name]).tolist() == [False, True], name
+    assert columns["carrier"].tolist() == ["UA", text or None]
+
+
+@pytest.mark.parametrize("text", ["NA", "null", "?"])
+def test_words_for_missing_are_no_numbers_in_json(text: str) -> None:
+    assert refused([ROW | {"distance": text}]).code == "wrong_type"
+
+
 @pytest.mark.parametrize(
     ("place", "cell", "code"),
     [
         (0, "five", "wrong_type"),
         (0, "1_000", "wrong_type"),
         (0, "٣", "wrong_type"),
-        (0, "nan", "not_finite"),
+        (0, "-inf", "not_finite"),
         (0, "1e400", "not_finite"),
         (1, "maybe", "wrong_type"),
         (3, "yesterday", "bad_date"),
