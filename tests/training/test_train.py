@@ -323,6 +323,18 @@ def test_bad_data_is_named_in_the_failure_file(tmp_path: Path) -> None:
     assert "'fruit' is not a column" in failure(base)
 
 
+def test_few_rows_to_score_on_are_told_as_soon_as_they_are_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = jobs.table(200).set_column(0, "weight", pa.nulls(200, pa.float64()))
+    assert run(jobs.tree(tmp_path, table)) == 1  # ends at the transforms, without TensorFlow
+    lines = [line for line in capsys.readouterr().out.splitlines() if "[warning]" in line]
+    assert len(lines) == 1
+    assert re.fullmatch(
+        r"\[warning\] Scores on \d\d validation and \d\d test rows say little: .*", lines[0]
+    )
+
+
 def test_an_all_missing_column_is_named_in_the_failure_file(tmp_path: Path) -> None:
     table = jobs.table()
     base = jobs.tree(tmp_path, table.set_column(0, "weight", pa.nulls(600, pa.float64())))
