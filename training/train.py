@@ -123,7 +123,7 @@ def train(job: Environment) -> None:
         trials=trials,
         importance=tuning.importance(problem.tuning, trials),
         hyperparameters=dataclasses.asdict(chosen),
-        resolved=resolved(chosen, prepared.shape.n_inputs),
+        resolved=resolved(chosen, prepared.shape),
     )
     report.write(job.output, content)
     kept = {**scores, "baseline": constant["test"]}
@@ -313,7 +313,8 @@ def evaluate(
     """Scores by split and metric; the last metric line is that of the weights kept.
 
     Args:
-        prepared, trainer: the job, and the network that was measured.
+        prepared: the job.
+        trainer: the network that was measured.
         measured: loss and outputs of each split.
     """
     scores: dict[str, dict[str, float]] = {}
@@ -359,16 +360,19 @@ def facts(prepared: Prepared, trainer: Trainer, chosen: Hyperparameters) -> dict
     return stated
 
 
-def resolved(chosen: Hyperparameters, n_inputs: int) -> dict[str, object]:
+def resolved(chosen: Hyperparameters, shape: Shape) -> dict[str, object]:
     """What "auto" became, by hyperparameter; an embedding's width is each category's own."""
-    plan = hyperparameters.resolve(chosen, n_inputs)
-    became = {
+    plan = hyperparameters.resolve(chosen, shape.n_inputs)
+    became: dict[str, object] = {
         "layers": len(plan.widths),
         "units": plan.widths[0],
         "taper": plan.widths[-1] < plan.widths[0],
         "dropout": plan.dropout,
         "batch_size": plan.batch_size,
+        "warmup": plan.warmup,
     }
+    if shape.numeric and chosen.numeric_embedding == "piecewise_linear":
+        became["numeric_bins"] = hyperparameters.bin_count(shape.numeric)
     return {name: value for name, value in became.items() if getattr(chosen, name) == "auto"}
 
 

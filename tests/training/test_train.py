@@ -121,6 +121,7 @@ def test_the_report_and_its_figures_are_left_for_output(done: tuple[Path, list[s
     assert figures["scores"]["test"]["auc"] > 0.9
     assert figures["baseline"]["test"]["auc"] == 0.5
     assert len(json.loads((folder / "trials.json").read_text())) == 2
+    assert figures["resolved"] == {"taper": False, "warmup": 0.0, "numeric_bins": 48}
     assert "<svg" in (folder / "report.html").read_text()
     assert not (done[0] / "output/failure").exists()
 
