@@ -28,7 +28,7 @@ _SHOWN_LINES = 15
 
 _TRIAL = re.compile(r"^\[trial\] (\d+)/(\d+)\s*(.*)")
 _METRIC = re.compile(r"^\[metric\] epoch=(\d+)\s*(.*)")
-_STAGE = re.compile(r"^\[(?:stage|diagnosis)\] (.+)")
+_STAGE = re.compile(r"^\[(?:stage|diagnosis|warning)\] (.+)")
 
 
 class FailedError(DeploymentError):

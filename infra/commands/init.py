@@ -113,7 +113,7 @@ def draft(
         "",
         "[training]",
         "hyperparameters = { epochs = 20 }",
-        'instance = "ml.m5.xlarge"',
+        'instance = "ml.m5.xlarge"   # on AWS only',
         'max_runtime = "1h"',
         "",
         "[tuning]",
@@ -125,7 +125,7 @@ def draft(
         "dropout       = [0.0, 0.2, 0.4]",
         "",
         "[endpoint]",
-        'instance = "ml.m5.large"',
+        'instance = "ml.m5.large"    # on AWS only',
         "",
     ]
     return "\n".join(lines), inference
@@ -134,7 +134,11 @@ def draft(
 def _columns(inference: Inference) -> list[str]:
     used = [column for column in inference.columns if column.name not in inference.excluded]
     width = max((len(_key(column.name)) for column in used), default=0)
-    lines = [f"{_key(column.name):<{width}} = {{ kind = {_text(column.kind)} }}" for column in used]
+    lines = []
+    for column in used:
+        remark = inference.remarks.get(column.name)
+        line = f"{_key(column.name):<{width}} = {{ kind = {_text(column.kind)} }}"
+        lines.append(f"{line}   # {remark}" if remark else line)
     return lines + [
         f"# {_key(column.name)} = {{ kind = {_text(column.kind)} }}   # left out: {reason}"
         for column in inference.columns

@@ -130,3 +130,14 @@ def test_a_table_at_home_is_found_again(here: Path, monkeypatch: pytest.MonkeyPa
     said = init(data="~/My Table.csv")
     assert said.code == 0, said.err
     assert project.load(here / "projects/my-table").data.files
+
+
+def test_a_column_that_is_nearly_numeric_is_remarked_on(here: Path) -> None:
+    cells = [f"{row % 40}" for row in range(300)]
+    cells[17] = "unknown"
+    rows = "".join(f"{cell},{['yes', 'no'][row % 2]}\n" for row, cell in enumerate(cells))
+    (here / "My Table.csv").write_text("price,churn\n" + rows)
+    init()
+    text = (here / "projects/my-table/project.toml").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("price"))
+    assert "'unknown'" in line

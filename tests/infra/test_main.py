@@ -106,6 +106,7 @@ def test_make_hands_on_what_it_is_given_and_what_is_to_be_typed_can_be_typed(nam
     done = subprocess.run(
         ["make", "-n", "-o", ".venv/deploy.stamp", "invoke", f"PROJECT={name}", f"DATA={row}"],
         cwd=ROOT,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))},
         capture_output=True,
         text=True,
         check=True,
