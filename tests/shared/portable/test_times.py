@@ -18,7 +18,8 @@ OFFSETS = st.integers(-23 * 60 - 59, 23 * 60 + 59).map(lambda m: timezone(timede
 @given(st.lists(st.datetimes(timezones=st.none() | st.just(UTC) | OFFSETS), min_size=1))
 def test_times_are_read_as_python_reads_them(moments: list[datetime]) -> None:
     expected = [
-        np.datetime64(moment.replace(tzinfo=None), "us") - np.timedelta64(moment.utcoffset() or 0)
+        np.datetime64(moment.replace(tzinfo=None), "us")
+        - np.timedelta64(moment.utcoffset() or timedelta(), "us")
         for moment in moments
     ]
     found = values.from_values("datetime", [moment.isoformat() for moment in moments])
