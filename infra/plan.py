@@ -278,51 +278,29 @@ def _training(
     job = desired.job
     last = jobs[-1] if jobs else None
     patience = (2 if job.spot else 1) * job.max_runtime + _MARGIN_SECONDS
+
+    def step(action: Action, name: str, reason: str, wait: Wait, call: Call | None = None) -> None:
+        steps.append(Step("train", action, "training job", name, reason, call, wait))
+
     if last and last.bundle:
         same.append(
             Unchanged("training job", last.name, "code, data, problem and settings are the same")
         )
         return len(jobs)
     if last and last.status == "InProgress":
-        steps.append(
-            Step(
-                "train",
-                "attach",
-                "training job",
-                last.name,
-                "is running",
-                wait=Wait("training", last.name, patience),
-            )
-        )
+        step("attach", last.name, "is running", Wait("training", last.name, patience))
         return len(jobs)
     if last and last.status == "Stopping":
         # Two jobs must never write the same checkpoints at once.
-        steps.append(
-            Step(
-                "train",
-                "attach",
-                "training job",
-                last.name,
-                "is being stopped",
-                wait=Wait("ended", last.name, _MARGIN_SECONDS),
-            )
-        )
+        step("attach", last.name, "is being stopped", Wait("ended", last.name, _MARGIN_SECONDS))
     attempt = len(jobs) + 1
     reason = "code, data, problem or settings are new"
     if last:
         state = "whose bundle is gone" if last.status == "Completed" else f"({last.status})"
         reason = f"follows {last.name} {state} and resumes from its checkpoints"
-    steps.append(
-        Step(
-            "train",
-            "create",
-            "training job",
-            job.name(attempt),
-            reason,
-            Call("sagemaker", "create_training_job", job.request(attempt)),
-            Wait("training", job.name(attempt), patience),
-        )
-    )
+    name = job.name(attempt)
+    request = Call("sagemaker", "create_training_job", job.request(attempt))
+    step("create", name, reason, Wait("training", name, patience), request)
     return attempt
 
 

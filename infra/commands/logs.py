@@ -9,7 +9,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from infra.commands.words import add_project, typed
+from infra.commands.words import add_project, opened
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
@@ -32,16 +32,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the lines."""
-    from infra import project
-    from infra.aws import find
-    from infra.commands.status import NOT_RUNNING
     from infra.logs import last_lines
 
-    file = project.read(args.project)
-    cloud = find(args.target, file.aws)
-    if cloud is None:
-        print(f"{file.name}: {NOT_RUNNING} Deploy it: {typed('deploy', args)}")
+    found = opened(args)
+    if found is None:
         return 0
+    file, cloud = found
     places = _places(cloud, file, args)
     for title, group, prefix in places:
         lines = last_lines(cloud, group, prefix, max(args.lines, 0))

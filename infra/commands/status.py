@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from infra.commands.words import add_project, facts, place, typed
+from infra.commands.words import add_project, facts, opened, place, typed
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
     from infra.record import Record
-
-NOT_RUNNING = "The local cloud is not running, so nothing is deployed."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,16 +19,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the screen."""
-    from infra import project
-    from infra.aws import find
     from infra.record import RecordStore
     from infra.resources import bucket_name
 
-    file = project.read(args.project)
-    cloud = find(args.target, file.aws)
-    if cloud is None:
-        print(f"{file.name}: {NOT_RUNNING} Deploy it: {typed('deploy', args)}")
+    found = opened(args)
+    if found is None:
         return 0
+    file, cloud = found
     bucket = bucket_name(file.aws, cloud.account)
     record = RecordStore(cloud, bucket, file.name).load()
     if not record.deployed:

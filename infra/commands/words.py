@@ -1,4 +1,4 @@
-"""What commands say alike: how a command is typed again, a table of facts, a question."""
+"""What commands share: opening a project, a command as typed, a table of facts, a question."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from infra.aws import Cloud
+    from infra.sections import ProjectFile
 
 DEFAULT_PROJECT = "examples/flights"
 
@@ -25,6 +30,22 @@ def add_project(parser: argparse.ArgumentParser) -> None:
         help="local: the local cloud on this machine, no account needed; aws: your AWS account "
         "(default: %(default)s)",
     )
+
+
+def opened(args: argparse.Namespace) -> tuple[ProjectFile, Cloud] | None:
+    """The project's file and its cloud; None, and said so, where the local cloud is not running."""
+    from infra import project
+    from infra.aws import find
+
+    file = project.read(args.project)
+    cloud = find(args.target, file.aws)
+    if cloud is None:
+        print(
+            f"{file.name}: The local cloud is not running, so nothing is deployed. "
+            f"Deploy it: {typed('deploy', args)}"
+        )
+        return None
+    return file, cloud
 
 
 def typed(command: str, args: argparse.Namespace) -> str:

@@ -1,6 +1,6 @@
 """Container images without containers: a copy of a source tree, and the commands it offers.
 
-A push copies the tree to ``<root>/work/images/<digest>/tree``, where the digest covers names,
+A push copies the tree to ``images/<digest>/tree`` in the work folder; the digest covers names,
 contents, executable bits and commands, and registers a manifest that carries this digest with the
 local ECR. The daemon asks ECR for the manifest, so what ECR lists is what can be run. Besides
 pushed images the daemon knows one that it did not get from anybody: AWS's TensorFlow training
