@@ -79,6 +79,12 @@ class Data:
         """The rows to stop and choose by."""
         return self.parts["validation"]
 
+    @property
+    def counts(self) -> str:
+        """How many rows each split has, and how many were dropped, in words."""
+        counts = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
+        return counts + (f"; {self.dropped:,} without a target dropped" if self.dropped else "")
+
 
 def read(environment: Environment, problem: Problem) -> Data:
     """Read the channels and split.

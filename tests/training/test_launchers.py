@@ -27,8 +27,8 @@ PATIENCE = 240
 
 FORKS = """
 import os, sys
-from training import train
-train.tensorflow_ready()
+from training import preparation, train
+preparation.tensorflow_ready()
 from training import export, fit, network
 for line in sys.stdin:
     base, log = line.split()

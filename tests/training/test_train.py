@@ -22,6 +22,7 @@ from shared.transforms import Transforms
 from tests.support import jobs
 from training import data, environment, train
 from training.data import Data
+from training.preparation import Prepared, cross_validation, prepare
 
 slow = pytest.mark.slow
 
@@ -44,11 +45,11 @@ def weights(base: Path) -> list[bytes]:
         return [arrays[name].tobytes() for name in arrays.files]
 
 
-def prepared_for(base: Path, table: pa.Table, project: Problem) -> tuple[Data, train.Prepared]:
+def prepared_for(base: Path, table: pa.Table, project: Problem) -> tuple[Data, Prepared]:
     """The data of a job, and what its trials would start from."""
     job = environment.read(["--base", str(jobs.tree(base, table, project))])
     found = data.read(job, project)
-    return found, train.prepare(job, project, found, Hyperparameters())
+    return found, prepare(job, project, found, Hyperparameters())
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +188,7 @@ def test_nothing_is_fitted_on_validation_rows(tmp_path: Path) -> None:
     for name, table in {"a": jobs.table(), "b": with_other("validation")}.items():
         job = environment.read(["--base", str(jobs.tree(tmp_path / name, table, project))])
         found = data.read(job, project)
-        prepared.append(train.prepare(job, project, found, Hyperparameters()))
+        prepared.append(prepare(job, project, found, Hyperparameters()))
     first, second = prepared
     assert first.transforms == second.transforms
     assert first.target_transform == second.target_transform
@@ -240,7 +241,7 @@ def test_every_combination_of_a_grid_is_tried_in_folds_and_told_beforehand(
 def test_the_transforms_of_a_fold_are_fitted_on_its_own_training_rows(tmp_path: Path) -> None:
     search = dataclasses.replace(jobs.SEARCH, folds=3)
     found, prepared = prepared_for(tmp_path, jobs.table(), jobs.problem(tuning=search))
-    folds = train.cross_validation(prepared)
+    folds = cross_validation(prepared)
     for fold in folds:
         own = Transforms.fit(fold.found.train.columns, found.schema.features)
         assert fold.transforms.to_json() == own.to_json()
@@ -264,7 +265,7 @@ def test_a_fold_that_cannot_be_fitted_is_named(tmp_path: Path) -> None:
     project = jobs.problem(tuning=search, split=how)
     _, prepared = prepared_for(tmp_path, table.set_column(0, "weight", pa.array(weight)), project)
     with pytest.raises(DataError, match=r"weight.*fold 1 of 4: .*fewer folds"):
-        train.cross_validation(prepared)
+        cross_validation(prepared)
 
 
 @slow

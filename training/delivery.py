@@ -1,0 +1,67 @@
+"""From the trained network to the bundle: ONNX proven equal to Keras, golden rows included."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared import bundle, golden
+from shared.hyperparameters import Hyperparameters
+from shared.transforms import Encoded
+from training.console import say
+from training.preparation import Prepared, libraries
+
+if TYPE_CHECKING:
+    from training.fit import Trainer
+
+PARITY_ROWS = 2000
+
+
+def export_bundle(
+    prepared: Prepared,
+    trainer: Trainer,
+    chosen: Hyperparameters,
+    scores: Mapping[str, Mapping[str, float]],
+) -> bundle.Bundle:
+    """ONNX, proven equal to Keras; then the bundle, golden rows included."""
+    from training import export
+
+    say("stage", "export")
+    model = trainer.model
+    network = export.to_onnx(model)
+    by_keras, by_onnx = export.run_keras(model), export.run_onnx(network)
+    validation = prepared.encoded["validation"]
+    some = Encoded(validation.numeric[:PARITY_ROWS], validation.codes[:PARITY_ROWS])
+    edges = export.edge_rows(prepared.shape)
+    export.check_parity(by_keras, by_onnx, some, "the validation rows")
+    export.check_parity(by_keras, by_onnx, edges, "the edge rows")
+
+    say("stage", "bundle")
+    found, transforms = prepared.found, prepared.transforms
+    rows = golden.make(
+        found.schema, transforms, prepared.target_transform, found.tables, run=by_onnx
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        (here / bundle.MODEL).write_bytes(network)
+        model.save(here / bundle.KERAS_MODEL)
+        export.save_weights(model, here / export.WEIGHTS)
+        written = bundle.write(
+            prepared.job.model,
+            project=prepared.problem.name,
+            schema=found.schema,
+            transforms=transforms,
+            target_transform=prepared.target_transform,
+            sources=found.tables,
+            golden=rows,
+            model_files={path.name: path for path in sorted(here.iterdir())},
+            hyperparameters=dataclasses.asdict(chosen),
+            metrics=scores,
+            libraries=libraries(),
+            training_job=prepared.job.job,
+        )
+    written.verify(by_onnx)
+    return written
