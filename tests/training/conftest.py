@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def tensorflow() -> ModuleType:
-    from training.train import tensorflow_ready
+    from training.preparation import tensorflow_ready
 
     tensorflow_ready()
     return sys.modules["tensorflow"]
