@@ -21,6 +21,7 @@ from shared.errors import DataError, HyperparameterError
 
 LAYOUT = Path("/opt/ml")
 SOURCE_PREFIX = "source_"
+ALONE = "algo-1"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Environment:
         hyperparameters: as given; text by SageMaker's rule, not yet decoded.
         job: the training job's name.
         tuned_by_service: a SageMaker tuning job chose the hyperparameters, so we must not.
+        host: the name of this instance.
+        hosts: the names of all instances of the job, in one order on each; the first one leads.
     """
 
     channels: Mapping[str, Path]
@@ -47,6 +50,13 @@ class Environment:
     hyperparameters: Mapping[str, object]
     job: str
     tuned_by_service: bool
+    host: str
+    hosts: tuple[str, ...]
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this instance that writes checkpoints, report and model."""
+        return self.host == self.hosts[0]
 
     def channel(self, name: str) -> Path:
         """The place of one channel.
@@ -89,6 +99,7 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
     file = settings / "hyperparameters.json"
     raw = {**_hyperparameters(file), **_pairs(flags.set, "--set")}
     channels = {**_channels(entries / "data", variables), **_pairs(flags.channel, "--channel")}
+    host, hosts = _hosts(settings / "resourceconfig.json")
     return Environment(
         channels={name: Path(where) for name, where in channels.items()},
         model=place(flags.model, "SM_MODEL_DIR", base / "model"),
@@ -100,6 +111,8 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
         or _plain(raw.get("sagemaker_job_name"))
         or "by-hand",
         tuned_by_service="_tuning_objective_metric" in raw,
+        host=host,
+        hosts=hosts,
     )
 
 
@@ -122,6 +135,23 @@ def prepare_tensorflow(variables: MutableMapping[str, str] = os.environ) -> None
     variables["KERAS_BACKEND"] = "tensorflow"
     variables.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     variables.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+def _hosts(file: Path) -> tuple[str, tuple[str, ...]]:
+    """The current host and all hosts, as SageMaker names them; one host by hand."""
+    if not file.is_file():
+        return ALONE, (ALONE,)
+    found = documents.loads(file.read_bytes(), str(file), DataError)
+    if not isinstance(found, dict) or found.get("current_host") not in (found.get("hosts") or ()):
+        raise DataError("current_host and hosts are needed", where=str(file))
+    # All instances must agree on the order, whoever listed them.
+    return found["current_host"], tuple(sorted(found["hosts"], key=_numbered))
+
+
+def _numbered(host: str) -> tuple[str, int]:
+    """algo-10 comes after algo-9."""
+    name, _, number = host.rpartition("-")
+    return (name, int(number)) if number.isdecimal() else (host, 0)
 
 
 def _channels(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:

@@ -83,6 +83,31 @@ def test_hyperparameters_that_are_no_object_are_refused(tmp_path: Path) -> None:
         environment.read([], {"SAGEMAKER_BASE_DIR": str(base)})
 
 
+def test_all_hosts_agree_on_who_leads(tmp_path: Path) -> None:
+    base = written(tmp_path, {})
+    hosts = [f"algo-{number}" for number in (10, 9, 2, 1)]
+    for current in hosts:
+        (base / "input/config/resourceconfig.json").write_text(
+            json.dumps({"current_host": current, "hosts": hosts})
+        )
+        job = environment.read(["--base", str(base)], {})
+        assert job.hosts == ("algo-1", "algo-2", "algo-9", "algo-10")
+        assert job.leads == (current == "algo-1")
+
+
+def test_by_hand_there_is_one_host_which_leads() -> None:
+    job = environment.read([], {})
+    assert job.hosts == (job.host,)
+    assert job.leads
+
+
+def test_a_host_that_is_none_of_the_hosts_is_refused(tmp_path: Path) -> None:
+    base = written(tmp_path, {})
+    (base / "input/config/resourceconfig.json").write_text('{"current_host": "algo-3"}')
+    with pytest.raises(DataError, match="current_host"):
+        environment.read(["--base", str(base)], {})
+
+
 def test_a_service_tuning_job_is_recognised(tmp_path: Path) -> None:
     base = written(tmp_path, {"_tuning_objective_metric": "val_loss"})
     assert environment.read([], {"SAGEMAKER_BASE_DIR": str(base)}).tuned_by_service
