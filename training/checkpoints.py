@@ -90,12 +90,16 @@ class Checkpoints:
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint that verifies; a damaged one is skipped with a warning."""
-        for epoch in reversed(self.epochs()):
-            try:
-                return self._load(epoch)
-            except KitError as exception:
-                self._warn(f"The checkpoint of epoch {epoch} cannot be used ({exception})")
-        return None
+        loaded = (self.at(epoch) for epoch in reversed(self.epochs()))
+        return next((checkpoint for checkpoint in loaded if checkpoint), None)
+
+    def at(self, epoch: int) -> Checkpoint | None:
+        """The checkpoint of one epoch; None, with a warning, where it cannot be used."""
+        try:
+            return self._load(epoch)
+        except KitError as exception:
+            self._warn(f"The checkpoint of epoch {epoch} cannot be used ({exception})")
+            return None
 
     def epochs(self) -> list[int]:
         """The epochs that have a manifest, ascending."""

@@ -22,6 +22,8 @@ from shared.errors import DataError, HyperparameterError
 LAYOUT = Path("/opt/ml")
 SOURCE_PREFIX = "source_"
 ALONE = "algo-1"
+FIRST_PORT = 7770
+HOST_ADDRESSES = "HOST_ADDRESSES"
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,20 @@ def _numbered(host: str) -> tuple[str, int]:
     """algo-10 comes after algo-9."""
     name, _, number = host.rpartition("-")
     return (name, int(number)) if number.isdecimal() else (host, 0)
+
+
+def introduce(
+    hosts: Sequence[str], rank: int, variables: MutableMapping[str, str] = os.environ
+) -> None:
+    """Tell TensorFlow where the hosts of a cluster are and which of them this one is.
+
+    A host listens at FIRST_PORT + its place. The local cloud's hosts are one machine's processes;
+    there HOST_ADDRESSES says where each of them listens: a JSON object, by host.
+    """
+    given = json.loads(variables.get(HOST_ADDRESSES) or "{}")
+    places = [given.get(host) or f"{host}:{FIRST_PORT + i}" for i, host in enumerate(hosts)]
+    told = {"cluster": {"worker": places}, "task": {"type": "worker", "index": rank}}
+    variables["TF_CONFIG"] = json.dumps(told)
 
 
 def _channels(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:

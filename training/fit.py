@@ -30,6 +30,7 @@ from shared.errors import CheckpointError, TrainingError
 from shared.hyperparameters import Hyperparameters, resolve
 from training import network
 from training.checkpoints import Checkpoint
+from training.cluster import Cluster
 from training.schedule import Schedule
 
 CHUNK = 8192
@@ -70,6 +71,7 @@ class Trainer:
         shape: what `model` was built for.
         train, validation: the rows to learn from, and the rows to stop and choose by.
         score: the network's outputs for the validation rows → figures for the metric line.
+        cluster: who else trains this model; all of them were built in its strategy's scope.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Trainer:
         train: Rows,
         validation: Rows,
         score: Callable[[Array], Mapping[str, float]],
+        cluster: Cluster,
     ) -> None:
         self.model = model
         self.history: list[dict[str, float]] = []
@@ -107,6 +110,7 @@ class Trainer:
         self._optimizer = network.optimizer(hyperparameters)
         self._optimizer.build(model.trainable_variables)
         self._best = self._weights()
+        self._cluster = cluster
         self._compile()
 
     @property
@@ -209,6 +213,7 @@ class Trainer:
     def _compile(self) -> None:
         """Define the epoch's graph and the measurement's; each is traced at its first use."""
         model, optimizer, batch = self.model, self._optimizer, self._batch
+        cluster = self._cluster
         logits = network.logits(model)
         loss, training_loss = network.losses(self._task), self._loss
         numeric, codes, target = self._train.tensors
@@ -225,14 +230,20 @@ class Trainer:
         )
         def epoch(order: tf.Tensor, rates: tf.Tensor) -> None:
             for step in tf.range(tf.size(rates)):
-                optimizer.learning_rate = rates[step]
                 rows = order[step * batch : (step + 1) * batch]
-                inputs = network.inputs(model, tf.gather(numeric, rows), tf.gather(codes, rows))
-                with tf.GradientTape() as tape:
-                    answer = logits(inputs, training=True)
-                    cost = tf.reduce_mean(training_loss(tf.gather(target, rows), answer))
-                    cost += tf.add_n(model.losses) if model.losses else 0.0
-                optimizer.apply(tape.gradient(cost, model.trainable_variables))
+                share = cluster.share(rows)
+                cluster.strategy.run(learn, args=(share, rates[step], tf.size(rows)))
+
+        def learn(rows: tf.Tensor, rate: tf.Tensor, of: tf.Tensor) -> None:
+            """One host's part of a step; the optimizer sums the gradients over the hosts."""
+            optimizer.learning_rate = rate
+            inputs = network.inputs(model, tf.gather(numeric, rows), tf.gather(codes, rows))
+            with tf.GradientTape() as tape:
+                answer = logits(inputs, training=True)
+                losses = training_loss(tf.gather(target, rows), answer)
+                cost = tf.reduce_sum(losses) / tf.cast(of, losses.dtype)
+                cost += tf.add_n(model.losses) / cluster.size if model.losses else 0.0
+            optimizer.apply(tape.gradient(cost, model.trainable_variables))
 
         @tf.function(input_signature=signature)
         def forward(

@@ -85,7 +85,8 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
     Inputs `numeric` float32 [n, D] and `codes` int32 [n, K], those that exist, in this order.
     Output float32 [n, outputs]: a probability, probabilities, or the scaled target.
     """
-    keras.utils.clear_session()  # lets go of what earlier trials left, and counts names from 1
+    if not tf.distribute.has_strategy():  # whose scope a cleared session would end
+        keras.utils.clear_session()  # lets go of what earlier trials left, and counts names from 1
     hp = hyperparameters
     plan = resolve(hp, shape.n_inputs)
     seeds = _seeds(hp.seed)

@@ -24,6 +24,7 @@ from training.data import Data
 from training.environment import Environment
 
 if TYPE_CHECKING:
+    from training.cluster import Cluster
     from training.fit import Rows, Trainer
     from training.network import Shape
 
@@ -44,6 +45,7 @@ class Prepared:
         transforms, target_transform: as fitted.
         encoded, rows: each split as the network reads it, without and with its target.
         shape: what a network for it must fit.
+        cluster: who trains it together.
         identity: a digest of all that decides the result: checkpoints of another job are never
             used.
     """
@@ -57,25 +59,29 @@ class Prepared:
     encoded: Mapping[str, Encoded]
     rows: Mapping[str, Rows]
     shape: Shape
+    cluster: Cluster
     identity: str
 
     def trainer(self, chosen: Hyperparameters) -> Trainer:
         """A new network for these hyperparameters, with nothing learnt yet."""
         from training import fit, network
 
+        cluster = self.cluster
         target, truth = self.found.schema.target, self.found.validation.target
 
         def score(outputs: Any) -> dict[str, float]:
             return evaluation.headline(target, self.target_transform, truth, outputs)
 
-        return fit.Trainer(
-            network.build(chosen, self.shape),
-            chosen,
-            self.shape,
-            train=self.rows["training"],
-            validation=self.rows["validation"],
-            score=score,
-        )
+        with cluster.strategy.scope():
+            return fit.Trainer(
+                network.build(chosen, self.shape),
+                chosen,
+                self.shape,
+                train=self.rows["training"],
+                validation=self.rows["validation"],
+                score=score,
+                cluster=cluster,
+            )
 
 
 def prepare(
@@ -101,6 +107,7 @@ def prepare(
     }
 
     tensorflow_ready()
+    from training import cluster
     from training.fit import Rows
     from training.network import Shape, quantiles, seen_slots
 
@@ -123,6 +130,7 @@ def prepare(
         encoded=encoded,
         rows=rows,
         shape=shape,
+        cluster=cluster.connect(job.host, job.hosts),
         identity=checkpoints.identity(problem, start, _digests(rows), libraries()),
     )
 

@@ -23,11 +23,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from shared import bundle, documents, files, hyperparameters
-from shared.errors import KitError
+from shared.errors import KitError, ProjectError
 from shared.hyperparameters import Hyperparameters, metric_line
 from shared.problem import Problem
 from training import checkpoints, data, environment, evaluation, report, tuning
-from training.checkpoints import Checkpoints
+from training.checkpoints import Checkpoint, Checkpoints
 from training.console import say, warn
 from training.delivery import export_bundle
 from training.environment import Environment
@@ -36,6 +36,7 @@ from training.preparation import Prepared, prepare
 from training.trials import tune
 
 if TYPE_CHECKING:
+    from training.cluster import Cluster
     from training.fit import Trainer
 
 FAILURE_LIMIT = 1024
@@ -78,6 +79,7 @@ def train(job: Environment) -> None:
     say("stage", "read")
     start = hyperparameters.decode(job.hyperparameters)
     problem = _problem(job)
+    _refuse_alone(job, problem, start)
     found = data.read(job, problem)
     say("stage", f"split {found.counts}")
     caution = evaluation.few_rows({s: len(found.parts[s]) for s in ("validation", "test")})
@@ -89,6 +91,9 @@ def train(job: Environment) -> None:
     chosen = tuning.with_values(start, tuning.best(trials).values) if trials else start
     say("stage", "fit")
     trainer = fit_final(prepared, chosen)
+    if not job.leads:
+        say("stage", f"done here; {job.hosts[0]} evaluates and exports")
+        return
     say("stage", "evaluate")
     measured = {split: trainer.measure(prepared.rows[split]) for split in ("validation", "test")}
     diagnosis = evaluation.diagnose(
@@ -130,18 +135,51 @@ def fit_final(prepared: Prepared, chosen: Hyperparameters) -> Trainer:
     trainer = prepared.trainer(chosen)
     name = checkpoints.identity(prepared.identity, chosen)
     kept = Checkpoints(prepared.job.checkpoints, f"{name}-fit", warn)
-    checkpoint = kept.latest()
+    checkpoint = _newest_of_all(kept, prepared.cluster)
     if checkpoint is not None:
         trainer.restore(checkpoint)
         say("checkpoint", f"going on after epoch {trainer.epochs} ({kept.location})")
 
     def after_epoch(trainer: Trainer) -> bool:
-        kept.save(trainer.state(), trainer.best_epoch)
-        say(None, metric_line(trainer.epochs, trainer.history[-1]))
+        if prepared.job.leads:
+            kept.save(trainer.state(), trainer.best_epoch)
+            say(None, metric_line(trainer.epochs, trainer.history[-1]))
         return True
 
     fit.fit(trainer, chosen.epochs, chosen.patience, after_epoch)
     return trainer
+
+
+def _newest_of_all(kept: Checkpoints, cluster: Cluster) -> Checkpoint | None:
+    """The newest checkpoint that every host of the job has; all go on from the same one."""
+    newest = kept.latest()
+    epoch = cluster.least(newest.epoch if newest else 0)
+    if newest is not None and newest.epoch != epoch:
+        newest = kept.at(epoch)
+    return newest if cluster.least(int(newest is not None)) else None
+
+
+def _refuse_alone(job: Environment, problem: Problem, start: Hyperparameters) -> None:
+    """What several instances cannot do together.
+
+    Raises:
+        ProjectError: a search, whose trials are small and many, or batch normalization, whose
+            statistics would be each host's own.
+    """
+    if len(job.hosts) == 1:
+        return
+    if tuning.wanted(problem.tuning) and not job.tuned_by_service:
+        raise ProjectError(
+            f"a search inside the job runs on one instance, not on {len(job.hosts)}",
+            where="training.instance_count and tuning.where",
+            cure='Set instance_count = 1 or tuning.trials = 0, or search with where = "service"',
+        )
+    if start.batch_norm:
+        raise ProjectError(
+            "batch_norm works on one instance only: each host would have statistics of its own",
+            where="training.instance_count and hyperparameter 'batch_norm'",
+            cure="Set instance_count = 1 or batch_norm = false",
+        )
 
 
 def _problem(job: Environment) -> Problem:

@@ -39,7 +39,7 @@ def rows(count: int, seed: int, task: Task = "binary") -> Rows:
 
 
 def trainer(task: Task = "binary", **settings: Any) -> Trainer:
-    from training import fit, network
+    from training import cluster, fit, network
 
     train, validation = rows(1000, 1, task), rows(300, 2, task)
     shape = network.Shape(
@@ -57,6 +57,7 @@ def trainer(task: Task = "binary", **settings: Any) -> Trainer:
         train=train,
         validation=validation,
         score=lambda _: {},
+        cluster=cluster.alone(),
     )
 
 
