@@ -80,7 +80,10 @@ def known_metrics(build: Path, job: str) -> Mapping[str, Mapping[str, float]] | 
 
 
 def scores(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
-    """Metrics as (validation, test or baseline, "loss 0.5112   accuracy 0.8123"), in one order."""
+    """Metrics as (validation, test or baseline, "loss 0.5112   accuracy 0.8123"), in one order.
+
+    The report has all of them; here stand those that SageMaker's metric definitions read, too.
+    """
     return [
         (split, "   ".join(_score(name, metrics[split][name]) for name in _ordered(metrics[split])))
         for split in ("validation", "test", "baseline")
@@ -90,12 +93,12 @@ def scores(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
 
 def _ordered(found: Mapping[str, float]) -> list[str]:
     known = [name.removeprefix("test_") for name in METRICS if name.startswith("test_")]
-    return sorted(found, key=lambda name: known.index(name) if name in known else len(known))
+    return [name for name in known if name in found]
 
 
 def _score(name: str, value: float) -> str:
     # Losses and shares have one magnitude, an error in the target's unit has any.
-    return f"{name} {rounded(value, 5):.12g}" if name == "rmse" else f"{name} {value:.4f}"
+    return f"{name} {rounded(value, 5):.12g}" if name in ("rmse", "mae") else f"{name} {value:.4f}"
 
 
 def _made(directory: Path) -> Path:

@@ -412,6 +412,16 @@ METRICS = (
     "test_accuracy",
     "test_auc",
     "test_rmse",
+    "val_pr_auc",
+    "test_pr_auc",
+    "val_f1",
+    "test_f1",
+    "val_macro_f1",
+    "test_macro_f1",
+    "val_mae",
+    "test_mae",
+    "val_r2",
+    "test_r2",
     "learning_rate",
 )
 

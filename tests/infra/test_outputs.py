@@ -91,8 +91,12 @@ def test_scores_are_of_validation_test_and_baseline_in_this_order() -> None:
 
 
 def test_scores_have_one_order_and_errors_in_the_target_s_unit_five_digits() -> None:
-    metrics = {"test": {"rmse": 12.3456789, "loss": 0.51234}}
-    assert scores(metrics) == [("test", "loss 0.5123   rmse 12.346")]
+    metrics = {"test": {"rmse": 12.3456789, "loss": 0.51234, "mae": 1.2345678}}
+    assert scores(metrics) == [("test", "loss 0.5123   rmse 12.346   mae 1.2346")]
+
+
+def test_scores_that_only_the_report_shows_are_left_out() -> None:
+    assert scores({"test": {"brier": 0.1, "f1": 0.5}}) == [("test", "f1 0.5000")]
 
 
 def test_the_metrics_of_a_bundle_are_those_of_its_job_only(

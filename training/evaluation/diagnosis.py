@@ -1,7 +1,4 @@
-"""How good the network is, and whether it over-fits.
-
-Here: metrics (scikit-learn's), those of an answer that is always the same, the diagnosis in words
-from the two curves, and what L1 zeroed. Not here: how that looks (report.py).
+"""Whether the network over-fits or under-fits, in words, from the curves; what L1 zeroed.
 
 A network over-fits where it goes on learning its training rows while it gets worse on others. So
 the diagnosis looks at how the curves move, not only at their distance: with a split by time the
@@ -20,11 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from shared import predictions
 from shared.hyperparameters import Hyperparameters, resolve
-from shared.predictions import Predictions
-from shared.schema import Target, Task
-from shared.transforms import TargetTransform
 
 WORSE = 0.01
 WIDER = 0.05
@@ -53,101 +46,6 @@ class Diagnosis:
     from_epoch: int | None
     gap: float
     text: str
-
-
-def metrics(
-    target: Target, transform: TargetTransform, truth: Array, outputs: Array
-) -> dict[str, float]:
-    """Scores of the network's outputs.
-
-    Args:
-        target: with its classes.
-        transform: as fitted.
-        truth: int64 class numbers [n]; regression: float64 in the target's unit.
-        outputs: the network's raw outputs [n, …].
-
-    Returns:
-        binary: auc (left out where the truth is all of one class), log_loss, accuracy;
-        multiclass: accuracy, log_loss; regression: rmse, mae and r2 in the target's unit.
-    """
-    return _compared(predictions.decode(outputs, target, transform), truth)
-
-
-def baseline(target: Target, learnt: Array, truth: Array) -> dict[str, float]:
-    """Scores of the answer that is the same for every row: what the inputs must beat.
-
-    The answer is the training rows' mean for regression; for classes their shares as the scores
-    and the most frequent class as the label.
-
-    Args:
-        target: with its classes.
-        learnt: the training rows' truth [m], as `metrics` takes it.
-        truth: of the rows to score [n].
-
-    Returns:
-        The figures that `metrics` gives.
-    """
-    rows, none = len(truth), np.empty(0)
-    if target.task == "regression":
-        values = np.full(rows, learnt.mean())
-        return _compared(Predictions(target, values, none.astype(np.int64), none), truth)
-    shares = np.bincount(learnt, minlength=len(target.classes)) / len(learnt)
-    scores = np.tile(shares[1:] if target.task == "binary" else shares, (rows, 1))
-    choice = np.full(rows, np.argmax(shares), np.int64)
-    return _compared(Predictions(target, none, choice, scores), truth)
-
-
-def _compared(answer: Predictions, truth: Array) -> dict[str, float]:
-    from sklearn import metrics as sk
-
-    target = answer.target
-    if target.task == "regression":
-        return {
-            "rmse": float(sk.root_mean_squared_error(truth, answer.values)),
-            "mae": float(sk.mean_absolute_error(truth, answer.values)),
-            "r2": float(sk.r2_score(truth, answer.values)),
-        }
-    scores = answer.scores
-    labels = list(range(len(target.classes)))
-    result = {
-        "log_loss": float(sk.log_loss(truth, _rows_sum_to_one(scores), labels=labels)),
-        "accuracy": float(sk.accuracy_score(truth, answer.choice)),
-    }
-    if target.task == "binary" and len(np.unique(truth)) == 2:
-        result["auc"] = float(sk.roc_auc_score(truth, scores[:, 0]))
-    return result
-
-
-HEADLINES: Mapping[Task, tuple[str, ...]] = {
-    "binary": ("auc",),
-    "multiclass": ("accuracy",),
-    "regression": ("rmse",),
-}
-
-
-def headline(
-    target: Target, transform: TargetTransform, truth: Array, outputs: Array
-) -> dict[str, float]:
-    """The figure that stands on each epoch's line: `val_auc`, `val_accuracy` or `val_rmse`."""
-    scores = metrics(target, transform, truth, outputs)
-    return {f"val_{name}": scores[name] for name in HEADLINES[target.task] if name in scores}
-
-
-def standard_error(task: Task, truth: Array, outputs: Array) -> float:
-    """How far the mean loss over these rows may be off by chance: the rows' deviation / sqrt(n).
-
-    Args:
-        task: decides the loss: cross-entropy of classes, squared error of numbers.
-        truth: [n], as the network learns it: class numbers, or the scaled target.
-        outputs: the network's raw outputs [n, …].
-    """
-    if task == "regression":
-        losses = np.square(outputs[:, 0].astype(np.float64) - truth)
-    else:
-        scores = _rows_sum_to_one(outputs.astype(np.float64))
-        right = scores[np.arange(len(truth)), truth.astype(np.int64)]
-        losses = -np.log(np.maximum(right, np.finfo(np.float32).tiny))
-    return float(np.std(losses, ddof=1) / np.sqrt(len(losses)))
 
 
 def diagnose(
@@ -252,10 +150,3 @@ def _cures(hyperparameters: Hyperparameters, n_inputs: int) -> str:
 def _highest(knob: str) -> float:
     fields = {field.name: field for field in dataclasses.fields(Hyperparameters)}
     return float(fields[knob].metadata["high"])
-
-
-def _rows_sum_to_one(scores: Array) -> Array:
-    """Probabilities of all classes [n, C]; float32 sums miss 1 by what scikit-learn warns about."""
-    if scores.shape[1] == 1:
-        return np.concatenate([1.0 - scores, scores], axis=1)
-    return np.asarray(scores / scores.sum(axis=1, keepdims=True))
