@@ -176,6 +176,7 @@ class _Checked:
         self._mistakes.raise_if_any()
         assert target is not None
         assert split is not None
+        threshold = file.training.threshold
         with self._mistakes.noted("data"):
             problem = Problem(
                 name=file.name,
@@ -184,6 +185,7 @@ class _Checked:
                 split=split,
                 sources=tuple(source for source in sources if source),
                 tuning=tuning,
+                threshold_rule=threshold if isinstance(threshold, str) else None,
             )
         self._mistakes.raise_if_any()
         return Settings(
@@ -236,7 +238,9 @@ class _Checked:
                 if column.name not in names:
                     self._unknown(f"data.columns.{column.name}", column.name, names, self._data)
             self._check_split_column(names)
-        return columns, Target(data.target, task) if task else None
+        threshold = self._file.training.threshold
+        fixed = 0.5 if isinstance(threshold, str) else threshold
+        return columns, Target(data.target, task, threshold=fixed) if task else None
 
     def _inferred(self) -> Inference | None:
         if self._data.remote:

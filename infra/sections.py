@@ -6,14 +6,22 @@ here with what works now. Checks that look at more than one key, or at data, are
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import typing
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+)
 from pydantic_core import PydanticCustomError
 
 from infra.units import seconds
 from shared import documents
-from shared.problem import MOST_TRIALS
+from shared.problem import MOST_TRIALS, ThresholdRule
 from shared.schema import Task
 
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
@@ -44,6 +52,16 @@ def _absent(value: object) -> object:
     raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
 
 
+def _threshold(value: Any) -> float | ThresholdRule:
+    # Not a union of types: pydantic would tell a mistake once for each of them.
+    if value in get_args(ThresholdRule):
+        return typing.cast(ThresholdRule, value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    raise ValueError
+
+
+Threshold = Annotated[float | ThresholdRule, PlainValidator(_threshold)]
 Later = Annotated[Any, AfterValidator(_absent)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Table = dict[str, Any]
@@ -92,6 +110,9 @@ class TrainingSection(Section):
     """[training]: hyperparameters and where the job runs."""
 
     hyperparameters: Table = Field(default={}, description="a table of hyperparameters")
+    threshold: Threshold = Field(
+        default=0.5, description='a probability such as 0.5, or "f1" or "balanced_accuracy"'
+    )
     instance: str = Field(
         default="ml.m5.xlarge", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
     )

@@ -20,6 +20,7 @@ from shared.values import Mistake, from_texts
 
 MOST_TRIALS = 10_000
 LISTED = ("manual", "grid")
+ThresholdRule = Literal["f1", "balanced_accuracy"]
 
 
 @dataclass(frozen=True)
@@ -177,6 +178,8 @@ class Problem:
         columns: the request's own columns.
         target: its classes may be empty; they are then found in the training data.
         split, sources, tuning: see there.
+        threshold_rule: binary: what the threshold shall be best for, on the validation rows; None:
+            it is the target's.
 
     Raises:
         ProjectError: the parts do not fit each other.
@@ -188,9 +191,16 @@ class Problem:
     split: Split = field(default_factory=Split)
     sources: tuple[Source, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
+    threshold_rule: ThresholdRule | None = None
 
     def __post_init__(self) -> None:
         self.schema(self.target)
+        if self.target.task != "binary" and (self.threshold_rule or self.target.threshold != 0.5):
+            raise ProjectError(
+                f"a {self.target.task} target has no threshold",
+                where="training.threshold",
+                cure="Leave it out",
+            )
         own = {column.name: column for column in self.columns}
         for source in self.sources:
             for ours in source.keys:

@@ -45,6 +45,33 @@ def test_the_examples_are_good(name: str) -> None:
     assert project.load(ROOT / "examples" / name).name == name
 
 
+def test_the_threshold_is_a_probability_or_a_rule(tmp_path: Path) -> None:
+    for number, (text, fixed, rule) in enumerate(
+        [("0.3", 0.3, None), ("1", 1.0, None), ('"f1"', 0.5, "f1")]
+    ):
+        toml = projects.TOML.replace("[training]", f"[training]\nthreshold = {text}")
+        problem = project.load(projects.make(tmp_path / str(number), toml)).problem
+        assert (problem.target.threshold, problem.threshold_rule) == (fixed, rule)
+
+
+@pytest.mark.parametrize("text", ['"best"', "1.5", "-0.1", "true", "nan", "[0.5]"])
+def test_any_other_threshold_is_refused_once(tmp_path: Path, text: str) -> None:
+    message = told(tmp_path, ("[training]", f"[training]\nthreshold = {text}"))
+    assert message.count("training.threshold") == 1
+    assert 'a probability such as 0.5, or "f1" or "balanced_accuracy"' in message
+
+
+def test_only_a_binary_target_has_a_threshold(tmp_path: Path) -> None:
+    message = told(
+        tmp_path,
+        ("[training]", '[training]\nthreshold = "f1"'),
+        ('"binary"', '"regression"'),
+        ('target = "late"', 'target = "distance"'),
+        ('distance = { kind = "numeric" }\n', ""),
+    )
+    assert "a regression target has no threshold (training.threshold)" in message
+
+
 def test_a_directory_stands_for_its_project_file(tmp_path: Path) -> None:
     projects.make(tmp_path)
     assert project.load(tmp_path).path == tmp_path / "project.toml"

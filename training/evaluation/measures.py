@@ -134,7 +134,8 @@ def compare(task: Task, champion: Scores, challenger: Scores) -> Comparison:
 
     Args:
         task: of both.
-        champion, challenger: what `metrics` gave for the same rows.
+        champion: what `metrics` gave for the one model.
+        challenger: what it gave for the other, on the same rows.
     """
     by = HEADLINES[task]
     if by.name not in champion or by.name not in challenger:
