@@ -26,12 +26,12 @@ from shared import bundle, documents, files, hyperparameters
 from shared.errors import KitError, ProjectError
 from shared.hyperparameters import Hyperparameters, metric_line
 from shared.problem import Problem
-from training import checkpoints, data, environment, evaluation, report, tuning
+from training import checkpoints, data, environment, report, tuning
 from training.checkpoints import Checkpoint, Checkpoints
 from training.console import say, warn
 from training.delivery import export_bundle
 from training.environment import Environment
-from training.outcome import baseline, evaluate, facts, resolved
+from training.outcome import assess, cautions, diagnose, facts, resolved, with_threshold
 from training.preparation import Prepared, prepare
 from training.trials import tune
 
@@ -82,9 +82,7 @@ def train(job: Environment) -> None:
     _refuse_alone(job, problem, start)
     found = data.read(job, problem)
     say("stage", f"split {found.counts}")
-    caution = evaluation.few_rows({s: len(found.parts[s]) for s in ("validation", "test")})
-    if caution:
-        warn(caution)
+    warned = cautions(found)
     say("stage", "transforms")
     prepared = prepare(job, problem, found, start)
     trials = tune(prepared)
@@ -96,32 +94,22 @@ def train(job: Environment) -> None:
         return
     say("stage", "evaluate")
     measured = {split: trainer.measure(prepared.rows[split]) for split in ("validation", "test")}
-    diagnosis = evaluation.diagnose(
-        trainer.history,
-        chosen,
-        prepared.shape.n_inputs,
-        evaluation.standard_error(
-            found.schema.target.task, prepared.rows["validation"].target, measured["validation"][1]
-        ),
-    )
-    say("diagnosis", diagnosis.text)
-    scores = evaluate(prepared, trainer, measured)
-    constant = baseline(found)
+    prepared = with_threshold(prepared, measured)
     content = report.Content(
         title=problem.name,
         facts=facts(prepared, trainer, chosen),
-        scores=scores,
-        baseline=constant,
-        caution=caution,
+        diagnosis=diagnose(prepared, trainer, chosen, measured),
+        assessment=assess(prepared, trainer, measured),
+        cautions=warned,
         history=trainer.history,
-        diagnosis=diagnosis,
         trials=trials,
         importance=tuning.importance(problem.tuning, trials),
         hyperparameters=dataclasses.asdict(chosen),
         resolved=resolved(chosen, prepared.shape),
     )
     report.write(job.output, content)
-    kept = {**scores, "baseline": constant["test"]}
+    found_scores = content.assessment
+    kept = {**found_scores.scores, "baseline": found_scores.baseline["test"]}
     written = export_bundle(prepared, trainer, chosen, kept)
     _result(written, content)
 
@@ -193,9 +181,10 @@ def _problem(job: Environment) -> Problem:
 def _result(written: bundle.Bundle, content: report.Content) -> None:
     result = {
         "bundle": written.manifest.digest,
-        "validation": content.scores["validation"],
-        "test": content.scores["test"],
-        "baseline": content.baseline["test"],
+        "validation": content.assessment.scores["validation"],
+        "test": content.assessment.scores["test"],
+        "baseline": content.assessment.baseline["test"],
+        "threshold": content.assessment.threshold,
         "best_epoch": content.diagnosis.best_epoch,
         "diagnosis": content.diagnosis.verdict,
         "trials": len(content.trials),

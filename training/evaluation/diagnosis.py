@@ -10,6 +10,7 @@ standard error of the mean loss over the validation rows.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,7 @@ WORSE = 0.01
 WIDER = 0.05
 FEW_ROWS = 100
 MOST_DROPOUT, LEAST_WIDTH = 0.6, 8
+USUAL_RATE, LEAST_TO_LEARN = 1e-3, 64
 AS_GOOD_AS_ZERO = 1e-3
 
 Array = npt.NDArray[Any]
@@ -49,7 +51,11 @@ class Diagnosis:
 
 
 def diagnose(
-    history: History, hyperparameters: Hyperparameters, n_inputs: int, noise: float = 0.0
+    history: History,
+    hyperparameters: Hyperparameters,
+    n_inputs: int,
+    noise: float = 0.0,
+    nothing: float = math.inf,
 ) -> Diagnosis:
     """Judge the curves of a fit.
 
@@ -61,6 +67,7 @@ def diagnose(
         hyperparameters: what the fit used; the cures name their present values.
         n_inputs: as for the rules of thumb.
         noise: the standard error of the lowest validation loss; 0 where nobody knows.
+        nothing: the validation loss of always giving the same answer, where it compares.
     """
     train = [record["train_loss"] for record in history]
     val = [record["val_loss"] for record in history]
@@ -77,6 +84,14 @@ def diagnose(
     rises = risen > max(WORSE * abs(val[at]), noise) and train[-1] < train[at]
     widens = gap > 0 and gap - (val[0] - train[0]) > wider
     cures = _cures(hyperparameters, n_inputs)
+    if val[at] > nothing - noise:
+        text = (
+            f"The network has learnt next to nothing: its lowest validation loss ({val[at]:.4g}, "
+            f"epoch {best_epoch}) is not below that of always giving the same answer "
+            f"({nothing:.4g}), chance (± {noise:.2g}) allowed for. If the inputs say anything "
+            f"about the target: {_stimulants(hyperparameters, n_inputs)}.{differ}"
+        )
+        return Diagnosis("under-fitting", best_epoch, None, gap, text)
     if rises:
         text = (
             f"The network over-fits from epoch {best_epoch + 1} on: to epoch {last} the training "
@@ -99,7 +114,8 @@ def diagnose(
     if last > 1 and best_epoch == hyperparameters.epochs < _highest("epochs"):
         text = (
             f"The network could learn more: the validation loss was still falling in the last "
-            f"epoch ({val[-2]:.4g} to {val[-1]:.4g}). Raise epochs (now {hyperparameters.epochs})."
+            f"epoch ({val[-2]:.4g} to {val[-1]:.4g}). Raise epochs (now {hyperparameters.epochs}; "
+            f"try {min(2 * hyperparameters.epochs, round(_highest('epochs')))})."
         )
         return Diagnosis("under-fitting", best_epoch, None, gap, text + differ)
     after = "the validation loss hardly rises after it"
@@ -145,6 +161,27 @@ def _cures(hyperparameters: Hyperparameters, n_inputs: int) -> str:
     if width > LEAST_WIDTH:
         cures.append(f"lower units (now {width}; try {max(width // 2, LEAST_WIDTH)})")
     return ", or ".join(cures) or "bring more training rows"
+
+
+def _stimulants(hyperparameters: Hyperparameters, n_inputs: int) -> str:
+    """Settings against learning too little."""
+    plan = resolve(hyperparameters, n_inputs)
+    l1, l2, rate = hyperparameters.l1, hyperparameters.l2, hyperparameters.learning_rate
+    cures = [
+        f"lower {name} (now {value:.2g}; try {value / 10:.2g})"
+        for name, value in (("l1", l1), ("l2", l2))
+        if value > 0
+    ]
+    if plan.dropout > 0.1:
+        cures.append(f"lower dropout (now {plan.dropout:.2g}; try {plan.dropout / 2:.2g})")
+    # A rate that is too high learns as little as one that is too low.
+    other = 3 * rate if rate <= USUAL_RATE else USUAL_RATE
+    cures.append(
+        f"{'raise' if other > rate else 'lower'} learning_rate (now {rate:.2g}; try {other:.2g})"
+    )
+    if (units := plan.widths[0]) < LEAST_TO_LEARN:
+        cures.append(f"raise units (now {units}; try {2 * units})")
+    return ", or ".join(cures)
 
 
 def _highest(knob: str) -> float:
