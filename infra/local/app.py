@@ -24,6 +24,7 @@ from infra.local.record import HEALTH
 from infra.local.state import Cloud, Operation, log_exception
 from infra.local.tags import Tags
 from infra.local.training_jobs import TrainingJobs
+from infra.local.tuning_jobs import TuningJobs
 from infra.local.wire import RefusalError
 
 Environ = dict[str, Any]
@@ -49,10 +50,11 @@ class Application:
     ) -> None:
         self._cloud = cloud
         self._moto = moto
-        models = Models(cloud)
+        models, training = Models(cloud), TrainingJobs(cloud)
         self._endpoints = Endpoints(cloud, models)
         self._operations: dict[str, Operation] = {
-            **TrainingJobs(cloud).operations(),
+            **training.operations(),
+            **TuningJobs(cloud, training).operations(),
             **models.operations(),
             **self._endpoints.operations(),
             **Tags(cloud).operations(),

@@ -17,7 +17,7 @@ BATCH = 500
 
 
 class JobMetrics:
-    """Reads lines, remembers the last value of each metric, sends every value to CloudWatch.
+    """Reads lines, remembers each metric's values, sends every value to CloudWatch.
 
     Args:
         definitions: SageMaker's MetricDefinitions (Name, Regex; the first group is the number).
@@ -29,6 +29,7 @@ class JobMetrics:
         self._job = job
         self._lock = threading.Lock()
         self._last: dict[str, tuple[float, datetime]] = {}
+        self._values: dict[str, list[float]] = {}
         self._unsent: list[dict[str, Any]] = []
 
     def read(self, line: str) -> None:
@@ -48,6 +49,7 @@ class JobMetrics:
         moment = now()
         with self._lock:
             self._last[name] = (value, moment)
+            self._values.setdefault(name, []).append(value)
             self._unsent.append(
                 {
                     "MetricName": name,
@@ -64,6 +66,11 @@ class JobMetrics:
                 {"MetricName": name, "Value": value, "Timestamp": moment}
                 for name, (value, moment) in self._last.items()
             ]
+
+    def values(self, name: str) -> list[float]:
+        """Every value of a metric so far, in the order of the log."""
+        with self._lock:
+            return list(self._values.get(name, []))
 
     def send(self, cloudwatch: Any) -> None:
         """Pass on what was found since the last time."""

@@ -109,10 +109,12 @@ def page(
     modified: Callable[[Resource], datetime] | None = None,
     status: Callable[[Resource], str] | None = None,
     newest_first: bool = True,
+    others: Mapping[str, Callable[[Resource], Any]] | None = None,
 ) -> tuple[list[Resource], str | None]:
     """One page of a List operation: filtered, sorted and cut as its request says."""
     sort_by = request.get("SortBy", "CreationTime")
     keys: dict[str, Callable[[Resource], Any]] = {"Name": name, "CreationTime": created}
+    keys |= others or {}
     if modified:
         keys["LastModifiedTime"] = modified
     if status:

@@ -136,9 +136,17 @@ class TrainingJobs:
 
     def create(self, request: dict[str, Any]) -> Answer:
         """Accept a job and start it."""
+        return {"TrainingJobArn": self.launch(request).arn}
+
+    def launch(self, request: dict[str, Any]) -> TrainingJob:
+        """Accept a job, of a user or of a tuning job, and start it.
+
+        Raises:
+            RefusalError: the request is wrong, or the name is taken.
+        """
         name = request["TrainingJobName"]
         job_arn = arn("training-job", name)
-        _check(request)
+        check(request)
         request.setdefault("StoppingCondition", {}).setdefault("MaxRuntimeInSeconds", 86400)
         moment = now()
         job = TrainingJob({**request, "TrainingJobArn": job_arn}, moment, moment)
@@ -153,7 +161,7 @@ class TrainingJobs:
             self._jobs[name] = job
             self._cloud.tags[job_arn] = as_pairs(request.get("Tags", []))
         threading.Thread(target=Run(self._cloud, job).run, daemon=True).start()
-        return {"TrainingJobArn": job_arn}
+        return job
 
     def describe(self, request: dict[str, Any]) -> Answer:
         """A job as it is now."""
@@ -189,14 +197,18 @@ class TrainingJobs:
         """Ask a job to stop: SIGTERM, and SIGKILL after the grace period."""
         with self._cloud.lock:
             job = self._find(request)
-            if job.status == "Stopping":
-                return
-            if job.status != "InProgress":
+            if job.status not in ("InProgress", "Stopping"):
                 raise invalid(
                     f"The request was rejected because the training job is in status {job.status}."
                 )
-            job.enter("Stopping", "Stopping")
-            job.stop.set()
+            self.halt(job)
+
+    def halt(self, job: TrainingJob) -> None:
+        """Ask a job that runs to stop; one that stops or has ended is left alone."""
+        with self._cloud.lock:
+            if job.status == "InProgress":
+                job.enter("Stopping", "Stopping")
+                job.stop.set()
 
     def delete(self, request: dict[str, Any]) -> None:
         """Forget a job that has ended."""
@@ -217,7 +229,7 @@ class TrainingJobs:
         return job
 
 
-def _check(request: Mapping[str, Any]) -> None:
+def check(request: Mapping[str, Any]) -> None:
     """What AWS checks beyond the model of the service, and what is not offered here."""
     specification = request.get("AlgorithmSpecification", {})
     if not specification.get("TrainingImage"):

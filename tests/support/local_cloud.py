@@ -18,6 +18,7 @@ ROLE = "arn:aws:iam::123456789012:role/tests"
 TRAINING_IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-cpu-py312"
 BUCKET = "local-cloud-tests"
 PATIENCE = 60.0
+LOSS = {"Name": "loss", "Regex": "loss=([0-9.e+-]+);"}
 
 # Answers with what it was sent; what its environment says decides how it misbehaves.
 SERVER = """
@@ -180,6 +181,71 @@ class Bench:
         request = self.job_request(program, **changes)
         self.sagemaker.create_training_job(**request)
         return str(request["TrainingJobName"])
+
+    def tuning_request(
+        self,
+        program: str,
+        ranges: Mapping[str, Any],
+        *,
+        strategy: str = "Random",
+        jobs: int | None = 3,
+        parallel: int = 1,
+        static: Mapping[str, str] | None = None,
+        definition: Mapping[str, Any] | None = None,
+        **config: Any,
+    ) -> dict[str, Any]:
+        """A request to tune a program that prints lines such as ``loss=0.5;``."""
+        job = self.job_request(program, static, **(definition or {}))
+        static_values = job.pop("HyperParameters")
+        job["AlgorithmSpecification"]["MetricDefinitions"] = [LOSS]
+        del job["TrainingJobName"]
+        limits = {"MaxParallelTrainingJobs": parallel}
+        if jobs is not None:
+            limits["MaxNumberOfTrainingJobs"] = jobs
+        return {
+            "HyperParameterTuningJobName": self.name("tuning"),
+            "HyperParameterTuningJobConfig": {
+                "Strategy": strategy,
+                "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+                "ResourceLimits": limits,
+                "ParameterRanges": ranges,
+                "RandomSeed": 7,
+                **config,
+            },
+            "TrainingJobDefinition": {"StaticHyperParameters": static_values, **job},
+        }
+
+    def tuning(self, name: str) -> dict[str, Any]:
+        """A tuning job as it is now."""
+        found: dict[str, Any] = self.sagemaker.describe_hyper_parameter_tuning_job(
+            HyperParameterTuningJobName=name
+        )
+        return found
+
+    def start_tuning(self, request: Mapping[str, Any]) -> str:
+        """Start a tuning job; its name."""
+        self.sagemaker.create_hyper_parameter_tuning_job(**request)
+        return str(request["HyperParameterTuningJobName"])
+
+    def tuned(self, name: str) -> dict[str, Any]:
+        """A tuning job when it has ended."""
+        return until(
+            lambda: self.tuning(name),
+            lambda job: job["HyperParameterTuningJobStatus"] in ("Completed", "Failed", "Stopped"),
+        )
+
+    def tune(self, program: str, ranges: Mapping[str, Any], **options: Any) -> dict[str, Any]:
+        """Run a tuning job to its end."""
+        return self.tuned(self.start_tuning(self.tuning_request(program, ranges, **options)))
+
+    def trials(self, name: str, **options: Any) -> list[dict[str, Any]]:
+        """The training jobs of a tuning job, in the order in which they were launched."""
+        found: list[dict[str, Any]] = (
+            self.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job(
+                HyperParameterTuningJobName=name, MaxResults=100, **options
+            )["TrainingJobSummaries"]
+        )
+        return found
 
     def job(self, name: str) -> dict[str, Any]:
         """A job as it is now."""
