@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
-from infra.local import neighbours, wire
+from infra.local import control, neighbours, wire
 from infra.local.endpoints import FORWARDED, Endpoints
 from infra.local.models import Models
 from infra.local.record import HEALTH
@@ -60,6 +60,10 @@ class Application:
             **Tags(cloud).operations(),
         }
 
+        self._own: dict[str, Operation] = {
+            f"{control.PREFIX}InterruptTrainingJob": training.interrupt
+        }
+
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
         request_id = str(uuid.uuid4())
@@ -93,7 +97,7 @@ class Application:
         try:
             if target:
                 headers["Content-Type"] = "application/x-amz-json-1.1"
-                answer = self._control(target.rpartition(".")[2], _body(environ))
+                answer = self._control(target, _body(environ))
                 return _send(start_response, 200, headers, answer)
             found, body = self._runtime(environ)
             return _send(start_response, 200, {**headers, **found}, body)
@@ -104,17 +108,22 @@ class Application:
             failure = RefusalError("InternalFailure", f"The local cloud failed: {error}", 500)
             return _refuse(start_response, headers, failure, control=bool(target))
 
-    def _control(self, name: str, body: bytes) -> bytes:
+    def _control(self, target: str, body: bytes) -> bytes:
+        name = target.rpartition(".")[2]
+        own = self._own.get(target)
         operation = self._operations.get(name)
-        if operation is None:
+        if own is None and operation is None:
             raise RefusalError(
                 "UnknownOperationException", f"The local cloud does not offer SageMaker's {name}."
             )
-        model = wire.service("sagemaker").operation_model(name)
         try:
             parameters = json.loads(body or b"{}")
         except ValueError:
             raise RefusalError("SerializationException", "The request is not JSON.") from None
+        if own is not None:
+            return json.dumps(own(parameters) or {}).encode()
+        assert operation is not None
+        model = wire.service("sagemaker").operation_model(name)
         answer = operation(wire.read(model.input_shape, parameters))
         if model.output_shape is None:
             return b""

@@ -70,28 +70,35 @@ class Buckets:
         except ClientError as error:
             raise MissingError(str(error)) from None
 
-    def download_prefix(self, prefix: Location, directory: Path) -> int:
-        """Every object below a prefix, as SageMaker lays a channel out; how many there were.
+    def download_prefix(
+        self, prefix: Location, directory: Path, share: tuple[int, int] | None = None
+    ) -> None:
+        """Every object below a prefix, as SageMaker lays a channel out.
 
         A prefix that is an object's whole key gives that one file; one that names a folder gives
         what is below it; any other gives what shares it, named from its last slash on.
+
+        Args:
+            prefix: where.
+            directory: made, even if this share is empty.
+            share: (k, n) takes the k-th, (k + n)-th, … of the keys in their order; None all.
 
         Raises:
             MissingError: nothing there, or no such bucket.
         """
         folder = prefix.key.rstrip("/") + "/"
         parent = prefix.key[: prefix.key.rfind("/") + 1]
-        count = 0
-        for key in self.list(prefix):
+        keys = list(self.list(prefix))
+        if not keys:
+            raise MissingError(f"no objects under {prefix}")
+        directory.mkdir(parents=True, exist_ok=True)
+        first, step = share or (0, 1)
+        for key in keys[first::step]:
             base = folder if key.startswith(folder) else parent
             target = (directory / key[len(base) :]).resolve()
             if not target.is_relative_to(directory.resolve()):
                 raise MissingError(f"the key {key!r} leaves its channel's directory")
             self.download(Location(prefix.bucket, key), target)
-            count += 1
-        if not count:
-            raise MissingError(f"no objects under {prefix}")
-        return count
 
     def upload(self, source: Path, target: Location) -> None:
         """One file into an object."""

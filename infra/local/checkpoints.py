@@ -9,6 +9,7 @@ written last arrives last.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from infra.local.buckets import Buckets, Location, MissingError
@@ -40,17 +41,17 @@ class CheckpointSync:
     def finish(self) -> None:
         """Stop watching and bring S3 up to date."""
         self.close()
-        self._push()
+        self._push(lambda: False)
 
     def close(self) -> None:
-        """Stop watching; the directory may be removed then, and S3 keeps what it has."""
+        """Stop at once, between two files; S3 keeps what it has, the directory may go."""
         self._stop.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.wait(INTERVAL):
             try:
-                self._push()
+                self._push(self._stop.is_set)
             except Exception:  # what did not go up now goes up the next time, or fails the job
                 log_exception()
 
@@ -67,10 +68,12 @@ class CheckpointSync:
                 found[name] = (status.st_mtime_ns, status.st_size)
         return found
 
-    def _push(self) -> None:
+    def _push(self, enough: Callable[[], bool]) -> None:
         present = self._scan()
         changed = [name for name in present if self._known.get(name) != present[name]]
         for name in sorted(changed, key=lambda each: (present[each], each)):
+            if enough():
+                return
             try:
                 self._buckets.upload(self._directory / name, self._prefix / name)
             except (FileNotFoundError, MissingError):

@@ -89,6 +89,20 @@ class LocalCloud:
             self.session().client("ecr"), environment.images(self.root), repository, tag
         )
 
+    def interrupt(self, job: str, away: float = 1.0) -> None:
+        """Take a managed spot training job's instances away, as AWS may at any time.
+
+        Its program gets SIGTERM, and SIGKILL after the grace period; its directories are lost. New
+        instances come after `away` seconds.
+
+        Raises:
+            LocalCloudError: there is no such job, it takes no spot instances, or has none now.
+        """
+        from infra.local import control
+
+        parameters = {"TrainingJobName": job, "AwaySeconds": away}
+        control.ask(self.session(), self.url, "InterruptTrainingJob", parameters)
+
 
 def ensure(root: Path) -> LocalCloud:
     """The local cloud of a state directory, started if it does not run.

@@ -29,7 +29,6 @@ from infra.local.buckets import Buckets, Location, MissingError
 from infra.local.images import Image
 
 OPT_ML = "/opt/ml"
-HOST = "localhost"
 DRIVERS = "sm_drivers"
 
 
@@ -99,28 +98,25 @@ class Launch:
     remarks: Sequence[str] = ()
 
 
-def write_config(layout: Layout, request: Mapping[str, Any]) -> None:
-    """The JSON files that SageMaker puts below input/config."""
+def write_config(
+    layout: Layout, request: Mapping[str, Any], host: str, hosts: Sequence[str]
+) -> None:
+    """The JSON files that SageMaker puts below input/config on one of a job's hosts."""
     instance = request["ResourceConfig"]["InstanceType"]
     group = "homogeneousCluster"
     files: dict[str, Any] = {
         "hyperparameters": request.get("HyperParameters", {}),
         "inputdataconfig": {
-            channel["ChannelName"]: {
-                "TrainingInputMode": "File",
-                "S3DistributionType": "FullyReplicated",
-                "RecordWrapperType": "None",
-                **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
-            }
+            channel["ChannelName"]: _channel(request, channel)
             for channel in request.get("InputDataConfig", [])
         },
         "resourceconfig": {
-            "current_host": HOST,
+            "current_host": host,
             "current_instance_type": instance,
             "current_group_name": group,
-            "hosts": [HOST],
+            "hosts": list(hosts),
             "instance_groups": [
-                {"instance_group_name": group, "instance_type": instance, "hosts": [HOST]}
+                {"instance_group_name": group, "instance_type": instance, "hosts": list(hosts)}
             ],
             "network_interface_name": "lo",
         },
@@ -131,6 +127,17 @@ def write_config(layout: Layout, request: Mapping[str, Any]) -> None:
         files["checkpointconfig"] = {**checkpoints, "LocalPath": local}
     for name, content in files.items():
         (layout.config / f"{name}.json").write_text(json.dumps(content))
+
+
+def _channel(request: Mapping[str, Any], channel: Mapping[str, Any]) -> dict[str, str]:
+    mode = request["AlgorithmSpecification"].get("TrainingInputMode", "File")
+    source = channel["DataSource"]["S3DataSource"]
+    return {
+        "TrainingInputMode": channel.get("InputMode", mode),
+        "S3DistributionType": source.get("S3DataDistributionType", "FullyReplicated"),
+        "RecordWrapperType": "None",
+        **({"ContentType": channel["ContentType"]} if "ContentType" in channel else {}),
+    }
 
 
 def prepare(

@@ -10,7 +10,8 @@ from typing import Any
 from infra.local import tuning_checks
 from infra.local.state import Answer, Cloud, Operation, arn, now, page
 from infra.local.tags import as_pairs
-from infra.local.training_jobs import TrainingJobs, check
+from infra.local.training_checks import check
+from infra.local.training_jobs import TrainingJobs
 from infra.local.tuning_runs import TuningRun
 from infra.local.tunings import TuningJob, child_request
 from infra.local.wire import RefusalError, invalid

@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.local.searches import Values
 from infra.local.state import now
-from infra.local.training_jobs import TrainingJob
+from infra.local.training_state import TrainingJob
 
 WORTH = 0.01
 ENDED = ("Completed", "Failed", "Stopped")

@@ -251,7 +251,7 @@ def test_checkpoints_reach_s3_while_the_program_runs_and_deletions_do_too(bench:
         CheckpointConfig={"S3Uri": f"s3://{BUCKET}/{where}/"},
     )
     until(lambda: bench.keys(f"{where}/"), lambda keys: keys == ["deep/second", "first"])
-    place = bench.cloud.root / "work" / "jobs" / name / "opt" / "ml" / "checkpoints"
+    place = bench.cloud.root / "work" / "jobs" / name / "algo-1/opt/ml/checkpoints"
     (place / "first").unlink()
     until(lambda: bench.keys(f"{where}/"), lambda keys: keys == ["deep/second"])
     (place / "deep" / "second").write_text("changed")
@@ -441,8 +441,8 @@ def test_jobs_are_listed_in_pages_by_name_and_status(bench: Bench) -> None:
             "Member must satisfy enum value set: [",
         ),
         (
-            {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2}},
-            "more than one instance",
+            {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 21}},
+            "other than 1 to 20 instances",
         ),
         ({"StoppingCondition": {"MaxWaitTimeInSeconds": 9}}, "EnableManagedSpotTraining"),
         ({"EnableManagedSpotTraining": True}, "Invalid MaxWaitTimeInSeconds"),
