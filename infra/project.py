@@ -392,6 +392,7 @@ class _Checked:
                 trials=Tuning.trials if section.trials is None else section.trials,
                 folds=section.folds,
                 seed=section.seed,
+                parallel=section.parallel,
                 candidates=tuple(candidates),
                 space=space,
             )

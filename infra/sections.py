@@ -62,8 +62,17 @@ def _threshold(value: Any) -> float | ThresholdRule:
 
 
 Threshold = Annotated[float | ThresholdRule, PlainValidator(_threshold)]
+
+
+def _auto_or_count(value: object) -> object:
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError
+
+
 Later = Annotated[Any, AfterValidator(_absent)]
 Duration = Annotated[float, BeforeValidator(seconds)]
+Parallel = Annotated[Literal["auto"] | int, PlainValidator(_auto_or_count)]
 Table = dict[str, Any]
 
 _DURATION = 'a duration such as "45s", "10m" or "1h30m"'
@@ -133,6 +142,7 @@ class TuningSection(Section):
     folds: int = Field(default=1, ge=1, description="a whole number, 1 or more")
     where: Annotated[str, _only("job", "service")] = "job"
     seed: int = Field(default=0, ge=0, description="a whole number, 0 or more")
+    parallel: Parallel = Field(default="auto", description='"auto" or a whole number, 1 or more')
     candidates: list[Table] = Field(
         default=[], description="a list of tables such as [{ dropout = 0.2 }, { dropout = 0.4 }]"
     )

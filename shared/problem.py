@@ -88,6 +88,8 @@ class Tuning:
         folds: 2 or more: a trial is scored by that many folds of cross-validation.
         where: inside the training job, or by the service's own tuning job.
         seed: of what is drawn.
+        parallel: how many trials run at a time; "auto" leaves it to the job (cores, memory) or, by
+            the service, to its tuning job.
         candidates: of "manual": the values to try; a knob that one leaves out keeps the project's
             own value.
         space: of the others: what to search.
@@ -102,6 +104,7 @@ class Tuning:
     folds: int = 1
     where: Literal["job", "service"] = "job"
     seed: int = 0
+    parallel: Literal["auto"] | int = "auto"
     candidates: tuple[Mapping[str, bool | int | float | str], ...] = ()
     space: Mapping[str, Range | Choice] = field(default_factory=dict)
 
@@ -112,6 +115,8 @@ class Tuning:
             raise ProjectError("folds must be 1 or more", where="tuning.folds")
         if self.seed < 0:
             raise ProjectError(f"the seed {self.seed} is negative", where="tuning.seed")
+        if self.parallel != "auto" and self.parallel < 1:
+            raise ProjectError('parallel must be "auto", or 1 or more', where="tuning.parallel")
         check_space(self.space)
         for candidate in self.candidates:
             check_space({name: Choice((value,)) for name, value in candidate.items()})

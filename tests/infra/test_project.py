@@ -105,7 +105,8 @@ def test_times_of_a_split_may_be_dates_or_text_and_the_column_may_stand_in_data(
         ('strategy = "grid"\nfolds = 5\n[tuning.space]\ndropout = [0.0, 0.2]\nlayers = [1, 2]', 4),
         ('strategy = "hyperband"\n[tuning.space]\nl2 = { min = 1e-6, max = 1, scale = "log" }', 12),
         ('strategy = "manual"\ncandidates = [{ dropout = 0.1, layers = 3 }, {}, { l2 = 1e-4 }]', 3),
-        ("trials = 0", 0),
+        ("trials = 0\nparallel = 4", 0),
+        ('trials = 0\nparallel = "auto"', 0),
     ],
 )
 def test_every_strategy_can_be_written(tmp_path: Path, written: str, count: int) -> None:
@@ -233,6 +234,16 @@ MISTAKES = {
         '"hyperband"',
     ),
     "folds that cannot be": (("trials = 1", "folds = 0"), "tuning.folds: 0", "1 or more"),
+    "no trial at a time": (
+        ("trials = 1", "parallel = 0"),
+        "tuning.parallel: 0 is not allowed",
+        '"auto" or a whole number, 1 or more',
+    ),
+    "trials at a time in words": (
+        ("trials = 1", 'parallel = "all"'),
+        "tuning.parallel: 'all' is not allowed",
+        '"auto" or a whole number, 1 or more',
+    ),
     "a grid over a range": (
         (
             "trials = 1\n[tuning.space]",

@@ -109,6 +109,7 @@ LEARNING_RATE = {"learning_rate": Range(1e-4, 1e-2)}
         ({"trials": -1}, "tuning.trials: trials must be 0 or more"),
         ({"folds": 0}, "tuning.folds: folds must be 1 or more"),
         ({"seed": -1}, "tuning.seed: the seed -1 is negative"),
+        ({"parallel": 0}, "tuning.parallel: parallel must be .auto., or 1 or more"),
         ({"space": {"drop_out": Choice((0.1,))}}, "Did you mean 'dropout'"),
         (
             {"strategy": "manual", "candidates": ({"drop_out": 0.1},)},
