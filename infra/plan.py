@@ -6,9 +6,8 @@ the call that takes back what it left when it failed. What needs no step is list
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from infra.observe import IN_PROGRESS, Observed, ObservedEndpoint, ObservedJob, canonical
 from infra.resources import (
@@ -19,82 +18,11 @@ from infra.resources import (
     Serving,
     is_config_of,
 )
+from infra.steps import Action, Call, StageName, Step, Unchanged, Wait
 from shared.errors import DeploymentError
-
-Action = Literal["create", "update", "replace", "attach"]
-StageName = Literal["upload", "train", "endpoint"]
-STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
 
 # What AWS may need on top of a job's own runtime or a container's own start: capacity, images.
 _MARGIN_SECONDS = 1800
-
-
-@dataclass(frozen=True)
-class Call:
-    """One AWS call by its boto3 names."""
-
-    service: str
-    operation: str
-    parameters: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """The call as plain data."""
-        return {
-            "service": self.service,
-            "operation": self.operation,
-            "parameters": dict(self.parameters),
-        }
-
-
-@dataclass(frozen=True)
-class Wait:
-    """What must be true before the next step, and the time it may take.
-
-    Attributes:
-        what: a training job Completed, a training job ended in any way, an endpoint InService, an
-            endpoint at rest in any way, or an endpoint gone.
-        config: for an endpoint, the config it must run on to count as a success; None when it need
-            only come to rest.
-    """
-
-    what: Literal["training", "ended", "endpoint", "rest", "gone"]
-    name: str
-    seconds: float
-    config: str | None = None
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to do.
-
-    Attributes:
-        call: None when there is only something to wait for.
-        undo: what takes back a failed attempt of this step.
-    """
-
-    stage: StageName
-    action: Action
-    kind: str
-    name: str
-    reason: str
-    call: Call | None = None
-    wait: Wait | None = None
-    undo: Call | None = None
-    traffic: bool = False
-
-    @property
-    def title(self) -> str:
-        """The step in a few words."""
-        return f"{self.action} {self.kind} {self.name}"
-
-
-@dataclass(frozen=True)
-class Unchanged:
-    """One thing that is as it should be, and why."""
-
-    kind: str
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
 from infra.observe import describe, endpoint
-from infra.plan import Call, Wait
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
 from infra.resources import FOLDERS, Role, is_config_of
+from infra.steps import Call, Wait
 from infra.watch import Watch
 from shared.errors import DeploymentError
 

@@ -16,9 +16,9 @@ from infra import observe
 from infra.aws import Cloud
 from infra.failures import explain
 from infra.logs import LogTail, last_lines
-from infra.plan import Wait
 from infra.progress import Progress
 from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS
+from infra.steps import Wait
 from infra.units import short_time
 from shared.errors import DeploymentError
 

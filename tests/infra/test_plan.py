@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.observe import Observed, ObservedEndpoint, ObservedJob
-from infra.plan import Plan, Step, plan
+from infra.plan import Plan, plan
 from infra.resources import Desired
+from infra.steps import Step
 from shared.errors import DeploymentError
 from tests.support import projects
 from tests.support.deployments import wanted

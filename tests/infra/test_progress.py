@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from infra.logs import LogTail, last_lines
-from infra.plan import Wait
 from infra.progress import Lines, Screen, progress
+from infra.steps import Wait
 from infra.watch import Watch, _words
 from tests.support.deployments import Clock
 from tests.support.fake_cloud import FakeCloud

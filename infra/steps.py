@@ -1,0 +1,82 @@
+"""What a plan is made of: one AWS call as a value, what to wait for, and what needs nothing.
+
+Here: the values. Not here: which of them a project needs (plan.py), nor their execution (apply.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Action = Literal["create", "update", "replace", "attach"]
+StageName = Literal["upload", "train", "endpoint"]
+STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One AWS call by its boto3 names."""
+
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The call as plain data."""
+        return {
+            "service": self.service,
+            "operation": self.operation,
+            "parameters": dict(self.parameters),
+        }
+
+
+@dataclass(frozen=True)
+class Wait:
+    """What must be true before the next step, and the time it may take.
+
+    Attributes:
+        what: a training job Completed, a training job ended in any way, an endpoint InService, an
+            endpoint at rest in any way, or an endpoint gone.
+        config: for an endpoint, the config it must run on to count as a success; None when it need
+            only come to rest.
+    """
+
+    what: Literal["training", "ended", "endpoint", "rest", "gone"]
+    name: str
+    seconds: float
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        call: None when there is only something to wait for.
+        undo: what takes back a failed attempt of this step.
+    """
+
+    stage: StageName
+    action: Action
+    kind: str
+    name: str
+    reason: str
+    call: Call | None = None
+    wait: Wait | None = None
+    undo: Call | None = None
+    traffic: bool = False
+
+    @property
+    def title(self) -> str:
+        """The step in a few words."""
+        return f"{self.action} {self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Unchanged:
+    """One thing that is as it should be, and why."""
+
+    kind: str
+    name: str
+    reason: str
