@@ -19,6 +19,7 @@ from infra.plan import Plan
 from infra.progress import Progress
 from infra.record import KINDS, Entry, RecordStore
 from infra.steps import STAGES, Call, StageName, Step, Wait
+from infra.trials import keep_best
 from infra.units import short_size
 from infra.watch import FailedError, Watch
 from shared.errors import DeploymentError, KitError
@@ -45,13 +46,15 @@ class Executor(Protocol):
         """Take back what a failed attempt of it left; whether there was anything."""
 
 
-def apply(plan: Plan, executor: Executor, progress: Progress) -> None:
-    """Execute every step of a plan in order, stage by stage.
+def apply(
+    plan: Plan, executor: Executor, progress: Progress, stages: Iterable[StageName] = STAGES
+) -> None:
+    """Execute every step of a plan's stages in order.
 
     Raises:
         DeploymentError: a step failed; its message says which, why, and what was taken back.
     """
-    for stage in STAGES:
+    for stage in stages:
         progress.stage(stage)
         steps = plan.of(stage)
         for step in steps:
@@ -69,7 +72,7 @@ def apply(plan: Plan, executor: Executor, progress: Progress) -> None:
 
 def _outcome(plan: Plan, stage: StageName) -> str:
     if stage == "train":
-        return f"training job {plan.job} is complete"
+        return f"{plan.desired.job.kind} {plan.job} is complete"
     if stage == "endpoint":
         return f"endpoint {plan.serving.endpoint.name} is InService"
     objects = [step for step in plan.of(stage) if step.kind == "object"]
@@ -170,7 +173,10 @@ class CloudExecutor:
         if call.operation == "push_image":
             self._push(call)
             return
-        if call.operation == "upload_file":
+        if call.operation == "keep_best":
+            winner = keep_best(self._cloud, **call.parameters)
+            self._progress.line(f"The best of the trials is {winner.job}")
+        elif call.operation == "upload_file":
             self._upload(call)
         else:
             self._send(call)

@@ -5,10 +5,25 @@ What must be read on a narrow terminal (stage, count, time) never shrinks; these
 
 from __future__ import annotations
 
-from rich.progress import BarColumn, ProgressColumn, Task
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.progress_bar import ProgressBar
-from rich.table import Column
+from rich.table import Column, Table
 from rich.text import Text
+
+
+class Bars(Progress):
+    """The bars, and below them a table where there is one."""
+
+    table: Table | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Bars first."""
+        yield from super().get_renderables()
+        if self.table is not None:
+            yield self.table
 
 
 class BarOfKnown(BarColumn):

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
-from infra.resources import Desired
+from infra.resources import Desired, TrainingJob
+from infra.tuning import TuningJob
 
 # SageMaker's documented list; a status outside both sets is treated as a failure.
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
@@ -22,15 +23,34 @@ IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack"
 
 @dataclass(frozen=True)
 class ObservedJob:
-    """One attempt of the training job.
+    """One attempt of the training or tuning job.
 
     Attributes:
-        bundle: whether its model.tar.gz is where SageMaker put it.
+        bundle: whether its model.tar.gz is where SageMaker put it, or the best child's where it is
+            kept.
+        finished: of a tuning job: the children that were trained to their end.
     """
 
     name: str
     status: str
     bundle: bool = False
+    finished: int = 0
+
+
+@dataclass(frozen=True)
+class ObservedParent:
+    """A tuning job that another one is to begin with.
+
+    Attributes:
+        status: None when there is none of that name.
+        objective: what it looked for: ("Minimize", "val_loss").
+        hyperparameters: how many its children have, searched or not.
+    """
+
+    name: str
+    status: str | None
+    objective: tuple[str, str] = ("", "")
+    hyperparameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +78,8 @@ class Observed:
         role_policy: the role's inline policy as canonical JSON text; "" when it has none; None when
             there is no such role.
         objects: keys of the wanted uploads that are there.
-        jobs: the attempts of the training job, in order.
+        jobs: the attempts of the training or tuning job, in order.
+        parents: the tuning jobs that a new one is to begin with.
         image: whether the serving image is in the registry.
         models, configs: the wanted names that exist, for every attempt that was observed.
         endpoint: the endpoint of the project's name.
@@ -68,6 +89,7 @@ class Observed:
     role_policy: str | None = None
     objects: frozenset[str] = frozenset()
     jobs: tuple[ObservedJob, ...] = ()
+    parents: tuple[ObservedParent, ...] = ()
     image: bool = False
     models: frozenset[str] = frozenset()
     configs: frozenset[str] = frozenset()
@@ -83,7 +105,8 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         if bucket
         and _exists(cloud, "s3", "head_object", {"Bucket": upload.bucket, "Key": upload.key})
     )
-    jobs = training_jobs(cloud, desired)
+    job = desired.job
+    jobs = tuning_jobs(cloud, job) if isinstance(job, TuningJob) else training_jobs(cloud, job)
     models, configs = set(), set()
     if jobs and jobs[-1].bundle:
         serving = desired.serving(len(jobs))
@@ -97,6 +120,7 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         role_policy=_role_policy(cloud, desired),
         objects=objects,
         jobs=jobs,
+        parents=parents(cloud, job.parents) if isinstance(job, TuningJob) else (),
         image=cloud.has_image(desired.image.repository, desired.image.tag),
         models=frozenset(models),
         configs=frozenset(configs),
@@ -104,11 +128,11 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
     )
 
 
-def training_jobs(cloud: Cloud, desired: Desired) -> tuple[ObservedJob, ...]:
+def training_jobs(cloud: Cloud, job: TrainingJob) -> tuple[ObservedJob, ...]:
     """Every attempt of the training job that was ever started, in order."""
     found: list[ObservedJob] = []
     while True:
-        name = desired.job.name(len(found) + 1)
+        name = job.name(len(found) + 1)
         answer = describe(cloud, "sagemaker", "describe_training_job", {"TrainingJobName": name})
         if answer is None:
             return tuple(found)
@@ -116,8 +140,52 @@ def training_jobs(cloud: Cloud, desired: Desired) -> tuple[ObservedJob, ...]:
         found.append(ObservedJob(name, status, status == "Completed" and _bundle(cloud, answer)))
 
 
+def tuning_jobs(cloud: Cloud, job: TuningJob) -> tuple[ObservedJob, ...]:
+    """Every attempt of the tuning job that was ever started, in order."""
+    found: list[ObservedJob] = []
+    while True:
+        attempt = len(found) + 1
+        answer = tuning_job(cloud, job.name(attempt))
+        if answer is None:
+            return tuple(found)
+        status = answer["HyperParameterTuningJobStatus"]
+        kept = status == "Completed" and _object(cloud, job.model_data(attempt))
+        finished = answer["TrainingJobStatusCounters"].get("Completed", 0)
+        found.append(ObservedJob(job.name(attempt), status, kept, finished))
+
+
+def tuning_job(cloud: Cloud, name: str) -> dict[str, Any] | None:
+    """A tuning job's description, or None."""
+    place = {"HyperParameterTuningJobName": name}
+    return describe(cloud, "sagemaker", "describe_hyper_parameter_tuning_job", place)
+
+
+def parents(cloud: Cloud, names: tuple[str, ...]) -> tuple[ObservedParent, ...]:
+    """What is known of the tuning jobs that another one is to begin with."""
+    return tuple(_parent(name, tuning_job(cloud, name)) for name in names)
+
+
+def _parent(name: str, found: Mapping[str, Any] | None) -> ObservedParent:
+    if found is None:
+        return ObservedParent(name, None)
+    config = found["HyperParameterTuningJobConfig"]
+    objective = config.get("HyperParameterTuningJobObjective") or {}
+    static = (found.get("TrainingJobDefinition") or {}).get("StaticHyperParameters") or {}
+    searched = sum(len(listed) for listed in (config.get("ParameterRanges") or {}).values())
+    return ObservedParent(
+        name,
+        found["HyperParameterTuningJobStatus"],
+        (objective.get("Type", ""), objective.get("MetricName", "")),
+        # The service adds some of its own, such as _tuning_objective_metric.
+        searched + sum(not key.startswith("_") for key in static),
+    )
+
+
 def _bundle(cloud: Cloud, job: Mapping[str, Any]) -> bool:
-    uri = job["ModelArtifacts"]["S3ModelArtifacts"]
+    return _object(cloud, job["ModelArtifacts"]["S3ModelArtifacts"])
+
+
+def _object(cloud: Cloud, uri: str) -> bool:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     return _exists(cloud, "s3", "head_object", {"Bucket": bucket, "Key": key})
 

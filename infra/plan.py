@@ -6,7 +6,7 @@ the call that takes back what it left when it failed. What needs no step is list
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from infra.observe import IN_PROGRESS, Observed, ObservedEndpoint, ObservedJob, canonical
@@ -16,13 +16,13 @@ from infra.resources import (
     Desired,
     Endpoint,
     Serving,
+    TrainingJob,
     is_config_of,
 )
-from infra.steps import Action, Call, StageName, Step, Unchanged, Wait
+from infra.steps import MARGIN_SECONDS, Action, Call, StageName, Step, Unchanged, Wait
+from infra.tuning import TuningJob
+from infra.tuning_steps import tuning_steps
 from shared.errors import DeploymentError
-
-# What AWS may need on top of a job's own runtime or a container's own start: capacity, images.
-_MARGIN_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Plan:
     """Everything to do, in order, and everything that needs nothing.
 
     Attributes:
-        attempt: which attempt of the training job makes the model.
+        attempt: which attempt of the training or tuning job makes the model.
         serving: what the endpoint will run when the plan is done.
     """
 
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def job(self) -> str:
-        """Name of the training job whose model is served."""
+        """Name of the training or tuning job whose model is served."""
         return self.desired.job.name(self.attempt)
 
     def of(self, stage: StageName) -> tuple[Step, ...]:
@@ -50,9 +50,20 @@ class Plan:
         return tuple(step for step in self.steps if step.stage == stage)
 
     @property
+    def training(self) -> Plan:
+        """The same plan as far as a trained model: without image and endpoint."""
+        kept = [step for step in self.steps if step.stage != "endpoint" and step.kind != "image"]
+        return replace(self, steps=tuple(kept))
+
+    @property
+    def searches(self) -> bool:
+        """Whether the service searches, by a tuning job."""
+        return isinstance(self.desired.job, TuningJob)
+
+    @property
     def trains(self) -> bool:
-        """Whether a training job is started."""
-        return any(step.stage == "train" and step.call is not None for step in self.steps)
+        """Whether a training or tuning job is started."""
+        return any(step.stage == "train" and step.wait and step.call for step in self.steps)
 
     @property
     def traffic(self) -> bool:
@@ -99,7 +110,10 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     _role(desired, observed, steps, same)
     _uploads(desired, observed, steps, same)
     _image(desired, observed, steps, same)
-    attempt = _training(desired, observed.jobs, steps, same)
+    if isinstance(desired.job, TuningJob):
+        attempt = tuning_steps(desired.job, observed, steps, same)
+    else:
+        attempt = _training(desired.job, observed.jobs, steps, same)
     serving = desired.serving(attempt)
     _serving(serving, observed, steps, same)
     _endpoint(serving.endpoint, observed.endpoint, steps, same)
@@ -200,12 +214,11 @@ def _uploads(
 
 
 def _training(
-    desired: Desired, jobs: tuple[ObservedJob, ...], steps: list[Step], same: list[Unchanged]
+    job: TrainingJob, jobs: tuple[ObservedJob, ...], steps: list[Step], same: list[Unchanged]
 ) -> int:
     """Add the training steps and return the attempt whose model is to be served."""
-    job = desired.job
     last = jobs[-1] if jobs else None
-    patience = (2 if job.spot else 1) * job.max_runtime + _MARGIN_SECONDS
+    patience = job.seconds + MARGIN_SECONDS
 
     def step(action: Action, name: str, reason: str, wait: Wait, call: Call | None = None) -> None:
         steps.append(Step("train", action, "training job", name, reason, call, wait))
@@ -220,7 +233,7 @@ def _training(
         return len(jobs)
     if last and last.status == "Stopping":
         # Two jobs must never write the same checkpoints at once.
-        step("attach", last.name, "is being stopped", Wait("ended", last.name, _MARGIN_SECONDS))
+        step("attach", last.name, "is being stopped", Wait("ended", last.name, MARGIN_SECONDS))
     attempt = len(jobs) + 1
     reason = "code, data, problem or settings are new"
     if last:
@@ -293,7 +306,7 @@ def _endpoint(
     steps: list[Step],
     same: list[Unchanged],
 ) -> None:
-    limit = STARTUP_SECONDS + DOWNLOAD_SECONDS + _MARGIN_SECONDS
+    limit = STARTUP_SECONDS + DOWNLOAD_SECONDS + MARGIN_SECONDS
     ready = Wait("endpoint", endpoint.name, limit, endpoint.config)
     named = {"EndpointName": endpoint.name}
 

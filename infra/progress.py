@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
+from infra.table import drawn, told
+from infra.trials import Trial, best
 from infra.units import short_time
 
 if TYPE_CHECKING:
@@ -36,6 +39,9 @@ class Progress(Protocol):
     def advance(self, what: str, done: int, total: int | None, detail: str = "") -> None:
         """So many of so many (None: nobody knows): bytes, trials, epochs."""
 
+    def trials(self, found: Sequence[Trial], total: int | None) -> None:
+        """The trials of a search so far, of so many (None: nobody knows)."""
+
     def __enter__(self) -> Self:
         """Begin."""
 
@@ -58,6 +64,7 @@ class Lines:
         self._title = ""
         self._started = 0.0
         self._said = ""
+        self._told: set[int] = set()
 
     def stage(self, title: str) -> None:
         """Print the stage's number and title."""
@@ -87,6 +94,13 @@ class Lines:
             count = f"{done}/{total}" if total else f"{done}"
             self._say(f"      {what} {count} {detail}".rstrip())
 
+    def trials(self, found: Sequence[Trial], total: int | None) -> None:
+        """Print each trial once, when it has ended."""
+        for trial in found:
+            if trial.state != "runs" and trial.number not in self._told:
+                self._told.add(trial.number)
+                self.advance("trial", trial.number, total, told(trial, found))
+
     def __enter__(self) -> Self:
         """Nothing to prepare."""
         return self
@@ -108,10 +122,9 @@ class Screen:
 
     def __init__(self, stages: int) -> None:
         from rich.console import Console
-        from rich.progress import Progress as Bars
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        from infra.columns import BarOfKnown, Detail
+        from infra.columns import BarOfKnown, Bars, Detail
 
         self._console = Console(highlight=False)
         self._bars = Bars(
@@ -160,6 +173,15 @@ class Screen:
         task = self._task(what, total)
         self._bars.update(task, completed=done, total=total, count=count, detail=detail)
 
+    def trials(self, found: Sequence[Trial], total: int | None) -> None:
+        """Move the bar, and draw the table anew."""
+        ended = [trial for trial in found if trial.state != "runs"]
+        lowest = best(ended)
+        self.advance(
+            "trial", len(ended), total, "" if lowest is None else f"best={lowest.loss:.5g}"
+        )
+        self._bars.table = drawn(found, self._console.height) if found else None
+
     def __enter__(self) -> Self:
         """Start drawing."""
         self._bars.start()
@@ -182,6 +204,7 @@ class Screen:
         return self._tasks[what]
 
     def _clear(self) -> None:
+        self._bars.table = None
         for task in self._tasks.values():
             self._bars.remove_task(task)
         self._tasks.clear()

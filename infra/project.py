@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from infra.channels import local_files
 from infra.mistakes import Mistakes, not_toml
 from infra.sections import Aws, EndpointSection, ProjectFile, Table
+from infra.tuning import refusals
 from infra.units import share
 from shared import documents, hyperparameters
 from shared.errors import HyperparameterError, ProjectError, nearest
@@ -73,6 +74,7 @@ class Settings:
         data: the table to learn from.
         sources: the tables to be looked up, by name.
         problem: what the training job is told.
+        warm_start: tuning jobs with whose results the service's search begins.
     """
 
     path: Path
@@ -84,6 +86,7 @@ class Settings:
     training: Training
     endpoint: EndpointSection
     aws: Aws
+    warm_start: tuple[str, ...] = ()
 
     def encoded_hyperparameters(self) -> dict[str, str]:
         """The hyperparameters as a training job takes them: JSON texts."""
@@ -200,6 +203,7 @@ class _Checked:
             ),
             endpoint=file.endpoint,
             aws=file.aws,
+            warm_start=tuple(file.tuning.warm_start) if file.tuning else (),
         )
 
     def _location(self, key: str, text: str) -> Location:
@@ -387,15 +391,19 @@ class _Checked:
                 "For example: dropout = [0.0, 0.2, 0.4]",
             )
         with self._mistakes.noted("tuning"):
-            return Tuning(
+            tuning = Tuning(
                 strategy=section.strategy,
                 trials=Tuning.trials if section.trials is None else section.trials,
                 folds=section.folds,
+                where=section.where,
                 seed=section.seed,
                 parallel=section.parallel,
                 candidates=tuple(candidates),
                 space=space,
             )
+            for refused in refusals(tuning, section.warm_start):
+                self._mistakes.add(refused.where or "tuning", refused.message, refused.cure)
+            return tuning
         return Tuning(trials=0)
 
     def _dimension(self, key: str, entry: object) -> Range | Choice:

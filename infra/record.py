@@ -27,6 +27,7 @@ KINDS = (
     "role",
     "object",
     "training job",
+    "tuning job",
     "model",
     "endpoint config",
     "endpoint",

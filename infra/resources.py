@@ -4,6 +4,7 @@ Names carry digests, so equal content has equal names and a second deployment fi
 there:
 
     training job     <project>-<digest of code, data, problem, hyperparameters, image>[-<attempt>]
+    tuning job       the same, where the service searches; cut to the 32 signs that it allows
     model            <project>-<digest of training job and serving image>
     endpoint config  <project>-<digest of model and endpoint settings>
     endpoint         <project>
@@ -23,6 +24,7 @@ from infra.channels import Channel
 from infra.images import SERVING_REPOSITORY, serving_image, training_image
 from infra.package import File, combine, digest_of, short
 from infra.policy import TRUST, execution_policy
+from infra.tuning import TuningJob, children_at_a_time
 
 if TYPE_CHECKING:
     from infra.project import Settings
@@ -150,6 +152,13 @@ class TrainingJob:
     checkpoints: str
     metrics: tuple[tuple[str, str], ...]
     tags: tuple[tuple[str, str], ...] = ()
+
+    kind: ClassVar = "training job"
+
+    @property
+    def seconds(self) -> int:
+        """How long it may take at most."""
+        return (2 if self.spot else 1) * self.max_runtime
 
     def name(self, attempt: int) -> str:
         """The job's name at its first, second, … attempt."""
@@ -287,14 +296,18 @@ class Serving:
 
 @dataclass(frozen=True)
 class Desired:
-    """Everything a project wants to exist."""
+    """Everything a project wants to exist.
+
+    Attributes:
+        job: what trains: one training job, or a tuning job whose children do.
+    """
 
     project: str
     account: Account
     bucket: Bucket
     role: Role
     uploads: tuple[Upload, ...]
-    job: TrainingJob
+    job: TrainingJob | TuningJob
     image: Image
     instance: str
     tags: tuple[tuple[str, str], ...]
@@ -394,6 +407,9 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         metrics=settings.metrics(),
         tags=tags,
     )
+    tuning = settings.problem.tuning
+    searched = tuning.where == "service" and tuning.count > 0
+    parallel = children_at_a_time(tuning, local=account.local)
     tag = short(artifacts.serving_digest)
     return Desired(
         project=project,
@@ -401,7 +417,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         bucket=Bucket(bucket, account.region),
         role=role,
         uploads=tuple({upload.key: upload for upload in uploads}.values()),
-        job=job,
+        job=TuningJob(job, tuning, parallel, settings.warm_start) if searched else job,
         image=Image(serving_image(account.id, account.region, tag), SERVING_REPOSITORY, tag),
         instance=settings.endpoint.instance,
         tags=tags,

@@ -140,12 +140,13 @@ class TuningSection(Section):
         default=None, ge=0, le=MOST_TRIALS, description=f"a whole number from 0 to {MOST_TRIALS}"
     )
     folds: int = Field(default=1, ge=1, description="a whole number, 1 or more")
-    where: Annotated[str, _only("job", "service")] = "job"
+    where: Literal["job", "service"] = Field(default="job", description='"job" or "service"')
     seed: int = Field(default=0, ge=0, description="a whole number, 0 or more")
     parallel: Parallel = Field(default="auto", description='"auto" or a whole number, 1 or more')
     candidates: list[Table] = Field(
         default=[], description="a list of tables such as [{ dropout = 0.2 }, { dropout = 0.4 }]"
     )
+    warm_start: list[str] = Field(default=[], description="a list of names of tuning jobs")
     space: Table = Field(default={}, description="a table of ranges and lists")
 
 

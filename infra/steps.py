@@ -12,6 +12,8 @@ from typing import Any, Literal
 Action = Literal["create", "update", "replace", "attach"]
 StageName = Literal["upload", "train", "endpoint"]
 STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
+# What AWS may need on top of a job's own runtime or a container's own start: capacity, images.
+MARGIN_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,13 @@ class Wait:
     """What must be true before the next step, and the time it may take.
 
     Attributes:
-        what: a training job Completed, a training job ended in any way, an endpoint InService, an
+        what: a training or a tuning job Completed, one ended in any way, an endpoint InService, an
             endpoint at rest in any way, or an endpoint gone.
         config: for an endpoint, the config it must run on to count as a success; None when it need
             only come to rest.
     """
 
-    what: Literal["training", "ended", "endpoint", "rest", "gone"]
+    what: Literal["training", "tuning", "ended", "tuning ended", "endpoint", "rest", "gone"]
     name: str
     seconds: float
     config: str | None = None

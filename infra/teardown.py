@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
-from infra.observe import describe, endpoint
+from infra.observe import describe, endpoint, tuning_job
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
 from infra.resources import FOLDERS, Role, is_config_of
@@ -21,7 +21,7 @@ from shared.errors import DeploymentError
 
 _GONE_SECONDS = 1800.0
 _STOP_SECONDS = 600.0
-_ORDER = ("endpoint", "endpoint config", "model", "training job", "role")
+_ORDER = ("endpoint", "endpoint config", "model", "tuning job", "training job", "role")
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Deletion:
     @property
     def title(self) -> str:
         """What is deleted, in words."""
-        if self.entry.kind == "training job":
-            return f"training job {self.entry.name}: stopped if it still runs"
+        if self.entry.kind in ("training job", "tuning job"):
+            return f"{self.entry.kind} {self.entry.name}: stopped if it still runs"
         return f"{self.entry.kind} {self.entry.name}"
 
 
@@ -99,6 +99,9 @@ def _calls(kind: str, name: str) -> tuple[Call, ...]:
         return (Call("sagemaker", "delete_model", {"ModelName": name}),)
     if kind == "training job":
         return (Call("sagemaker", "stop_training_job", {"TrainingJobName": name}),)
+    if kind == "tuning job":
+        named = {"HyperParameterTuningJobName": name}
+        return (Call("sagemaker", "stop_hyper_parameter_tuning_job", named),)
     named = {"RoleName": name}
     return (
         Call("iam", "delete_role_policy", {**named, "PolicyName": Role.POLICY_NAME}),
@@ -114,6 +117,14 @@ def _delete(cloud: Cloud, watch: Watch, deletion: Deletion) -> None:
             _make(cloud, deletion.calls)
         if job and job["TrainingJobStatus"] in ("InProgress", "Stopping"):
             watch.until(Wait("ended", name, _STOP_SECONDS))
+        return
+    if deletion.entry.kind == "tuning job":
+        search = tuning_job(cloud, name)
+        status = search["HyperParameterTuningJobStatus"] if search else None
+        if status == "InProgress":
+            _make(cloud, deletion.calls)
+        if status in ("InProgress", "Stopping"):
+            watch.until(Wait("tuning ended", name, _STOP_SECONDS))
         return
     if deletion.entry.kind == "endpoint":
         # SageMaker refuses to delete one that is being created or updated.

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from infra import observe
+from infra import observe, trials
 from infra.aws import Cloud
 from infra.failures import explain
 from infra.logs import LogTail, last_lines
 from infra.progress import Progress
 from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS
 from infra.steps import Wait
+from infra.trials import Trial
 from infra.units import short_time
 from shared.errors import DeploymentError
 
@@ -26,7 +27,12 @@ from shared.errors import DeploymentError
 _PAUSE = {"local": (1.0, 0.2), "aws": (10.0, 10.0)}
 _SHOWN_LINES = 15
 
-_TRIAL = re.compile(r"^\[trial\] (\d+)/(\d+)\s*(.*)")
+_KINDS = {
+    "training": "training job",
+    "ended": "training job",
+    "tuning": "tuning job",
+    "tuning ended": "tuning job",
+}
 _METRIC = re.compile(r"^\[metric\] epoch=(\d+)\s*(.*)")
 _STAGE = re.compile(r"^\[(?:stage|diagnosis|warning)\] (.+)")
 
@@ -57,6 +63,7 @@ class Watch:
         self._clock = clock
         self._sleep = sleep
         self._blind = False
+        self._trials: dict[int, Trial] = {}
 
     def until(self, wait: Wait) -> None:
         """Return when it is true.
@@ -67,16 +74,18 @@ class Watch:
         """
         check = {
             "training": self._training,
+            "tuning": self._tuning,
             "ended": self._ended,
+            "tuning ended": self._tuning_ended,
             "endpoint": self._endpoint,
             "rest": self._rest,
             "gone": self._gone,
         }[wait.what]
-        tail = LogTail(self._cloud, TRAINING_LOGS, f"{wait.name}/") if _is_job(wait) else None
+        tail = LogTail(self._cloud, TRAINING_LOGS, f"{wait.name}/") if _has_log(wait) else None
         end = self._clock() + wait.seconds
         while not check(wait, tail):
             if self._clock() > end:
-                kind = "training job" if _is_job(wait) else "endpoint"
+                kind = _KINDS.get(wait.what, "endpoint")
                 raise DeploymentError(
                     f"is not done after {short_time(wait.seconds)}",
                     where=f"{kind} {wait.name}",
@@ -84,7 +93,7 @@ class Watch:
                     "waiting for it.",
                 )
             jobs, endpoints = _PAUSE["local" if self._cloud.account.local else "aws"]
-            self._sleep(jobs if _is_job(wait) else endpoints)
+            self._sleep(jobs if wait.what in _KINDS else endpoints)
 
     def _training(self, wait: Wait, tail: LogTail | None) -> bool:
         job = self._cloud.call("sagemaker", "describe_training_job", {"TrainingJobName": wait.name})
@@ -104,6 +113,33 @@ class Watch:
         job = self._cloud.call("sagemaker", "describe_training_job", {"TrainingJobName": wait.name})
         self._progress.status(_words(job))
         return job["TrainingJobStatus"] not in ("InProgress", "Stopping")
+
+    def _tuning(self, wait: Wait, tail: LogTail | None) -> bool:
+        job = self._tuning_job(wait)
+        status = job["HyperParameterTuningJobStatus"]
+        found = trials.children(self._cloud, [wait.name])
+        counted = trials.counted(found)
+        if status == "InProgress":
+            self._progress.status(counted or "Starting")
+        limits = job["HyperParameterTuningJobConfig"]["ResourceLimits"]
+        self._progress.trials(found, limits.get("MaxNumberOfTrainingJobs"))
+        if status in ("Failed", "Stopped"):
+            reason = job.get("FailureReason") or f"the job was {status.lower()}"
+            raise FailedError(
+                f"{reason.rstrip('. ')} (its trials: {counted or 'none began'})",
+                where=f"tuning job {wait.name}",
+                cure=trials.why_failed(found),
+            )
+        return bool(status == "Completed")
+
+    def _tuning_ended(self, wait: Wait, tail: LogTail | None) -> bool:
+        status = self._tuning_job(wait)["HyperParameterTuningJobStatus"]
+        self._progress.status(status)
+        return status not in ("InProgress", "Stopping")
+
+    def _tuning_job(self, wait: Wait) -> dict[str, Any]:
+        place = {"HyperParameterTuningJobName": wait.name}
+        return self._cloud.call("sagemaker", "describe_hyper_parameter_tuning_job", place)
 
     def _endpoint(self, wait: Wait, tail: LogTail | None) -> bool:
         found = observe.endpoint(self._cloud, wait.name)
@@ -144,10 +180,10 @@ class Watch:
 
     def _show(self, tail: LogTail | None) -> None:
         for line in self._lines(tail):
-            if match := _TRIAL.match(line):
-                self._progress.advance(
-                    "trial", int(match.group(1)), int(match.group(2)), match.group(3)
-                )
+            if trial := trials.from_line(line):
+                self._trials[trial.number] = trial
+                told = [self._trials[number] for number in sorted(self._trials)]
+                self._progress.trials(told, trials.total(line))
             elif (match := _METRIC.match(line)) and "test_" not in line:
                 self._progress.advance("epoch", int(match.group(1)), None, match.group(2))
             elif match := _STAGE.match(line):
@@ -175,7 +211,7 @@ class Watch:
         return "Its last log lines:\n" + "".join(f"  | {line}\n" for line in lines) + more
 
 
-def _is_job(wait: Wait) -> bool:
+def _has_log(wait: Wait) -> bool:
     return wait.what in ("training", "ended")
 
 

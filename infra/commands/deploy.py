@@ -133,9 +133,9 @@ class Deployment:
         again = typed("deploy", self._args)
         if step is None or step.stage == "upload":
             return f"Interrupted. Nothing is half-made; `{again}` goes on from here."
-        if step.kind == "training job":
+        if step.kind in ("training job", "tuning job"):
             return (
-                f"Interrupted while waiting. The training job {step.name} goes on by itself; "
+                f"Interrupted while waiting. The {step.kind} {step.name} goes on by itself; "
                 f"`{again}` attaches to it, `{typed('destroy', self._args)}` stops it."
             )
         return (

@@ -290,10 +290,20 @@ MISTAKES = {
         "tuning.space.epochs: hyperband itself decides",
         "the most",
     ),
-    "tuning by the service": (
-        ("trials = 1", 'where = "service"'),
-        "tuning.where: 'service' is not available yet",
-        '"job"',
+    "tuning somewhere else": (
+        ("trials = 1", 'where = "cloud"'),
+        "tuning.where: 'cloud' is not allowed",
+        '"job" or "service"',
+    ),
+    "folds by the service": (
+        ("trials = 1", 'where = "service"\nfolds = 3'),
+        "tuning.folds: the service's trials are training jobs",
+        'where = "job"',
+    ),
+    "a warm start inside the job": (
+        ("trials = 1", 'warm_start = ["other"]'),
+        "tuning.warm_start: means nothing to a search inside the job",
+        'where = "service"',
     ),
     "a serverless endpoint": (
         ("[tuning]", '[endpoint]\nmode = "serverless"\n[tuning]'),

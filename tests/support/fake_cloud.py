@@ -49,6 +49,9 @@ class FakeCloud:
         self.undeletable: set[str] = set()
         self.roles: dict[str, dict[str, str]] = {}
         self.jobs: dict[str, dict[str, Any]] = {}
+        self.searches: dict[str, dict[str, Any]] = {}
+        self.search_ends = "Completed"
+        self.losses: list[float | None] = [0.5, 0.4, None]
         self.models: dict[str, dict[str, Any]] = {}
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
@@ -64,6 +67,9 @@ class FakeCloud:
             "objects": set(self.objects),
             "roles": self.roles,
             "jobs": {name: job["TrainingJobStatus"] for name, job in self.jobs.items()},
+            "searches": {
+                name: job["HyperParameterTuningJobStatus"] for name, job in self.searches.items()
+            },
             "models": set(self.models),
             "configs": set(self.configs),
             "endpoints": {
@@ -152,6 +158,11 @@ class FakeCloud:
 
     def upload_file(self, Filename: str, Bucket: str, Key: str, ExtraArgs: Any) -> None:
         self.put_object(Bucket, Key, Path(Filename).read_bytes())
+
+    def copy(self, CopySource: dict[str, str], Bucket: str, Key: str) -> None:
+        if CopySource["Key"] not in self.objects:
+            raise refused("HeadObject", "404", "Not Found")
+        self.objects[Key] = self.objects[CopySource["Key"]]
 
     def delete_object(self, Bucket: str, Key: str) -> None:
         self.objects.pop(Key, None)
@@ -249,6 +260,80 @@ class FakeCloud:
     def list_training_jobs(self, StatusEquals: str) -> dict[str, Any]:
         found = [job for job in self.jobs.values() if job["TrainingJobStatus"] == StatusEquals]
         return {"TrainingJobSummaries": found}
+
+    def create_hyper_parameter_tuning_job(
+        self, HyperParameterTuningJobName: str, **rest: Any
+    ) -> None:
+        self._lagging("create_hyper_parameter_tuning_job", "Could not assume role")
+        if HyperParameterTuningJobName in self.searches:
+            raise refused("CreateHyperParameterTuningJob", "ResourceInUse", "Name must be unique")
+        self.searches[HyperParameterTuningJobName] = {
+            "HyperParameterTuningJobName": HyperParameterTuningJobName,
+            "HyperParameterTuningJobStatus": "InProgress",
+            "TrainingJobStatusCounters": {"Completed": 0},
+            **rest,
+        }
+
+    def describe_hyper_parameter_tuning_job(
+        self, HyperParameterTuningJobName: str
+    ) -> dict[str, Any]:
+        """Its children train while somebody looks: with `losses`, None being a failure."""
+        name = HyperParameterTuningJobName
+        job = self._known(self.searches, name, "DescribeHyperParameterTuningJob")
+        seen = dict(job)
+        if job["HyperParameterTuningJobStatus"] == "Stopping":
+            job["HyperParameterTuningJobStatus"] = "Stopped"
+        elif job["HyperParameterTuningJobStatus"] == "InProgress":
+            self.finish_search(name, self.search_ends)
+        return seen
+
+    def finish_search(self, name: str, status: str) -> None:
+        job = self.searches[name]
+        job["HyperParameterTuningJobStatus"] = status
+        output = job["TrainingJobDefinition"]["OutputDataConfig"]["S3OutputPath"]
+        for number, loss in enumerate(self.losses, start=1):
+            child = f"{name}-{number:03}-0123abcd"
+            path = f"{output}/{child}/output/model.tar.gz"
+            objective = {"MetricName": "val_loss", "Value": loss}
+            self.jobs[child] = {
+                "TrainingJobName": child,
+                "TrainingJobStatus": "Failed" if loss is None else "Completed",
+                "ModelArtifacts": {"S3ModelArtifacts": path},
+                "TunedHyperParameters": {"dropout": str(number / 10)},
+                "TuningJob": name,
+                **(
+                    {"FailureReason": "AlgorithmError: the loss is not finite"}
+                    if loss is None
+                    else {"FinalHyperParameterTuningJobObjectiveMetric": objective}
+                ),
+            }
+            if loss is not None:
+                key = path.removeprefix("s3://").partition("/")[2]
+                self.objects[key] = self.objects[key.replace("model", "output")] = child.encode()
+        counted = sum(loss is not None for loss in self.losses)
+        job["TrainingJobStatusCounters"] = {"Completed": counted}
+
+    def list_training_jobs_for_hyper_parameter_tuning_job(
+        self, HyperParameterTuningJobName: str, NextToken: str = "0", **rest: Any
+    ) -> dict[str, Any]:
+        known = [
+            job for job in self.jobs.values() if job.get("TuningJob") == HyperParameterTuningJobName
+        ]
+        start, end = int(NextToken), int(NextToken) + 2  # more than one page, as with many on AWS
+        more = {"NextToken": str(end)} if end < len(known) else {}
+        return {"TrainingJobSummaries": known[start:end], **more}
+
+    def stop_hyper_parameter_tuning_job(self, HyperParameterTuningJobName: str) -> None:
+        self.searches[HyperParameterTuningJobName]["HyperParameterTuningJobStatus"] = "Stopping"
+
+    def list_hyper_parameter_tuning_jobs(self, StatusEquals: str) -> dict[str, Any]:
+        return {
+            "HyperParameterTuningJobSummaries": [
+                job
+                for job in self.searches.values()
+                if job["HyperParameterTuningJobStatus"] == StatusEquals
+            ]
+        }
 
     def create_model(self, ModelName: str, **rest: Any) -> None:
         self.models[ModelName] = rest
