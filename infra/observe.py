@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
 from infra.resources import Desired, TrainingJob
+from infra.trials import best, children
 from infra.tuning import TuningJob
 
 # SageMaker's documented list; a status outside both sets is treated as a failure.
@@ -28,7 +29,8 @@ class ObservedJob:
     Attributes:
         bundle: whether its model.tar.gz is where SageMaker put it, or the best child's where it is
             kept.
-        finished: of a tuning job: the children that were trained to their end.
+        finished: of a tuning job: the children that were trained to their end; 0 where what the
+            best of them left is gone.
     """
 
     name: str
@@ -151,6 +153,10 @@ def tuning_jobs(cloud: Cloud, job: TuningJob) -> tuple[ObservedJob, ...]:
         status = answer["HyperParameterTuningJobStatus"]
         kept = status == "Completed" and _object(cloud, job.model_data(attempt))
         finished = answer["TrainingJobStatusCounters"].get("Completed", 0)
+        if status == "Completed" and not kept:
+            winner = best(children(cloud, [job.name(attempt)]))
+            if winner is None or bundle_of(cloud, winner.job) is None:
+                finished = 0
         found.append(ObservedJob(job.name(attempt), status, kept, finished))
 
 
@@ -179,6 +185,12 @@ def _parent(name: str, found: Mapping[str, Any] | None) -> ObservedParent:
         # The service adds some of its own, such as _tuning_objective_metric.
         searched + sum(not key.startswith("_") for key in static),
     )
+
+
+def bundle_of(cloud: Cloud, name: str) -> str | None:
+    """Where the bundle of a training job lies, if it lies there."""
+    job = describe(cloud, "sagemaker", "describe_training_job", {"TrainingJobName": name})
+    return job["ModelArtifacts"]["S3ModelArtifacts"] if job and _bundle(cloud, job) else None
 
 
 def _bundle(cloud: Cloud, job: Mapping[str, Any]) -> bool:

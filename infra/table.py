@@ -78,8 +78,8 @@ def told(trial: Trial, trials: Sequence[Trial]) -> str:
         "" if trial.loss is None else f"val_loss={trial.loss:.5g}",
         "" if lowest is None else f"best={lowest.loss:.5g}",
         f"{{{values}}}",
-        "" if trial.state == "finished" else word(trial.state),
         "" if trial.seconds is None else f"({short_time(trial.seconds)})",
-        "" if trial.reason is None else f": {trial.reason}",
+        "" if trial.state == "finished" else word(trial.state),
+        "" if trial.reason is None else f"- {trial.reason}",
     ]
     return " ".join(part for part in parts if part)

@@ -15,9 +15,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from infra.aws import Cloud
-from infra.logs import LogTail
-from infra.resources import TRAINING_LOGS
-from shared.errors import DeploymentError
 
 State = Literal["runs", "finished", "pruned", "failed"]
 
@@ -54,10 +51,15 @@ class Trial:
     reason: str | None = None
 
 
-def best(trials: Iterable[Trial]) -> Trial | None:
-    """The finished trial of the lowest loss; the earliest of equals."""
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
+    """The finished trials that have a loss, the lowest first; the earlier of equals first."""
     finished = [trial for trial in trials if trial.state == "finished" and trial.loss is not None]
-    return min(finished, key=lambda trial: (trial.loss, trial.number), default=None)
+    return sorted(finished, key=lambda trial: (trial.loss, trial.number))
+
+
+def best(trials: Iterable[Trial]) -> Trial | None:
+    """The first of the ranked ones."""
+    return next(iter(ranked(trials)), None)
 
 
 def counted(trials: Sequence[Trial]) -> str:
@@ -155,47 +157,10 @@ def total(line: str) -> int | None:
     return int(found["total"]) if found else None
 
 
-def of_job(cloud: Cloud, name: str) -> tuple[Trial, ...]:
-    """The trials that a training job's log tells of."""
-    lines = LogTail(cloud, TRAINING_LOGS, f"{name}/").new_lines()
+def from_lines(lines: Iterable[str]) -> tuple[Trial, ...]:
+    """The trials that the lines of a job's log tell of, each once."""
     found = {trial.number: trial for line in lines if (trial := from_line(line))}
     return tuple(found[number] for number in sorted(found))
-
-
-def keep_best(cloud: Cloud, names: Sequence[str], bucket: str, key: str) -> Trial:
-    """Copy what the best child left to a place that its tuning job's name is enough to know.
-
-    The report's archive goes before the bundle, so that a bundle there means that all is there.
-
-    Args:
-        cloud: where they are.
-        names: of the tuning jobs, the last one being the newest.
-        bucket: where the bundle goes.
-        key: its key, ending in model.tar.gz.
-
-    Raises:
-        DeploymentError: no child finished, or what the best one left is gone.
-    """
-    trials = children(cloud, names)
-    winner = best(trials)
-    if winner is None:
-        raise DeploymentError(
-            f"no trial finished with a validation loss ({counted(trials) or 'none began'})",
-            where=f"tuning job {names[-1]}",
-            cure=why_failed(trials),
-        )
-    job = cloud.call("sagemaker", "describe_training_job", {"TrainingJobName": winner.job})
-    uri = job["ModelArtifacts"]["S3ModelArtifacts"]
-    source, _, bundle = uri.removeprefix("s3://").partition("/")
-    folder = key.rpartition("/")[0]
-    archives = ((f"{bundle.rpartition('/')[0]}/output.tar.gz", f"{folder}/output.tar.gz"),)
-    for old, new in (*archives, (bundle, key)):
-        cloud.call(
-            "s3",
-            "copy",
-            {"CopySource": {"Bucket": source, "Key": old}, "Bucket": bucket, "Key": new},
-        )
-    return winner
 
 
 def why_failed(trials: Iterable[Trial]) -> str | None:

@@ -38,7 +38,8 @@ def tuning_steps(
         name = job.name(attempt)
         reason = "code, data, problem or settings are new"
         if last:
-            reason = f"follows {last.name} ({last.status})"
+            state = "whose bundles are gone" if last.status == "Completed" else f"({last.status})"
+            reason = f"follows {last.name} {state}"
         finished = [(one.name, one.finished) for one in jobs]
         call = Call(
             "sagemaker", "create_hyper_parameter_tuning_job", job.request(attempt, finished)
