@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan status logs invoke destroy init test lint clean
+.PHONY: help deploy plan tune status logs invoke destroy init test lint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: every
 
 plan: .venv/deploy.stamp  ## what `make deploy` would change, without changing it
 	@$(KIT) plan $(ON)
+
+tune: .venv/deploy.stamp  ## search for hyperparameters, with a live table of trials; deploys nothing
+	@$(KIT) tune $(ON)
 
 status: .venv/deploy.stamp  ## endpoint, model, last training job and scores on one screen
 	@$(KIT) status $(ON)

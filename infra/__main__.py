@@ -14,12 +14,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from infra.commands import deploy, destroy, init, invoke, logs, plan, status
+from infra.commands import deploy, destroy, init, invoke, logs, plan, status, tune
 from shared.errors import KitError
 
 COMMANDS = {
     "init": init,
     "plan": plan,
+    "tune": tune,
     "deploy": deploy,
     "invoke": invoke,
     "status": status,

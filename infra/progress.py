@@ -210,10 +210,14 @@ class Screen:
         self._tasks.clear()
 
 
+def plain() -> bool:
+    """Whether nothing is to be drawn: no terminal, or one that wants or takes no colours."""
+    return not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+
+
 def progress(stages: int) -> Progress:
     """The way of showing that fits where the output goes."""
-    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    return Lines(stages) if plain else Screen(stages)
+    return Lines(stages) if plain() else Screen(stages)
 
 
 def _plain(text: str) -> str:

@@ -63,6 +63,10 @@ class Record:
         """Names of one kind, oldest first."""
         return tuple(entry.name for entry in self.entries if entry.kind == kind)
 
+    def last(self, *kinds: str) -> Entry | None:
+        """The newest entry of any of these kinds."""
+        return next((entry for entry in reversed(self.entries) if entry.kind in kinds), None)
+
     @property
     def deployed(self) -> bool:
         """Whether it lists anything outside of S3."""

@@ -82,6 +82,14 @@ def word(state: State) -> str:
     return _WORDS[state]
 
 
+def asked_for(config: Mapping[str, Any]) -> int:
+    """How many children a tuning job will have at most; a grid has one for each combination."""
+    if wanted := config["ResourceLimits"].get("MaxNumberOfTrainingJobs"):
+        return int(wanted)
+    lists = config["ParameterRanges"].get("CategoricalParameterRanges", [])
+    return math.prod(len(one["Values"]) for one in lists)
+
+
 def children(cloud: Cloud, names: Iterable[str], now: datetime | None = None) -> tuple[Trial, ...]:
     """The children of tuning jobs, in the order in which they began.
 

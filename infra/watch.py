@@ -121,8 +121,7 @@ class Watch:
         counted = trials.counted(found)
         if status == "InProgress":
             self._progress.status(counted or "Starting")
-        limits = job["HyperParameterTuningJobConfig"]["ResourceLimits"]
-        self._progress.trials(found, limits.get("MaxNumberOfTrainingJobs"))
+        self._progress.trials(found, trials.asked_for(job["HyperParameterTuningJobConfig"]))
         if status in ("Failed", "Stopped"):
             reason = job.get("FailureReason") or f"the job was {status.lower()}"
             raise FailedError(

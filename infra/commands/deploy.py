@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from infra.commands.words import add_project, facts, place, typed
 from infra.package import short
+from infra.steps import STAGES, StageName
 
 if TYPE_CHECKING:
     from infra.apply import CloudExecutor
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     from infra.plan import Plan
     from infra.progress import Progress
     from infra.project import Settings
+    from infra.trials import Trial
     from shared.bundle import Bundle
-
-STAGES = 5
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,11 +40,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Deploy, and say where everything lies."""
+    return interruptible(Deployment(args))
+
+
+def interruptible(deployment: Deployment) -> int:
+    """Run it, with an end for Ctrl-C too, and say what came of it."""
     from infra.progress import progress
 
-    deployment = Deployment(args)
     try:
-        with progress(STAGES) as shown:
+        with progress(deployment.shown_stages) as shown:
             deployment.run(shown)
     except KeyboardInterrupt:
         print(f"\n{deployment.standing()}", file=sys.stderr)
@@ -67,13 +71,29 @@ def alone(build: Path, shown: Progress) -> Iterator[None]:
 
 
 class Deployment:
-    """One run of deploy: what it is doing now, and what came of it."""
+    """One run of deploy: what it is doing now, and what came of it.
+
+    Attributes:
+        command: how it is typed.
+        stages: of the plan.
+        trials, page: of a search by the service, and where its page is.
+    """
+
+    command: ClassVar = "deploy"
+    stages: ClassVar[tuple[StageName, ...]] = STAGES
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
         self._started = time.monotonic()
         self._executor: CloudExecutor | None = None
         self._done: Done | None = None
+        self.trials: tuple[Trial, ...] = ()
+        self.page: Path | None = None
+
+    @property
+    def shown_stages(self) -> int:
+        """How many are shown: where it goes, the plan's, and for an endpoint the verification."""
+        return 1 + len(self.stages) + ("endpoint" in self.stages)
 
     def run(self, shown: Progress) -> None:
         """Go through the stages."""
@@ -81,6 +101,7 @@ class Deployment:
         from infra.prepare import build_directory
 
         settings = project.load(self._args.project)
+        self._check(settings)
         build = build_directory(settings.name)
         with alone(build, shown):
             self._deploy(settings, build, shown)
@@ -89,8 +110,6 @@ class Deployment:
         from infra.apply import CloudExecutor, apply, found
         from infra.aws import connect
         from infra.check import check
-        from infra.outputs import fetch_report
-        from infra.prepare import prepare
         from infra.record import RecordStore
 
         target = self._args.target
@@ -98,19 +117,44 @@ class Deployment:
         cloud = connect(target, settings.aws)
         shown.done(place(target, cloud.account.region, cloud.account.id))
 
-        plan = prepare(settings, cloud)
+        plan = self._plan(settings, cloud)
         if plan.trains:
             check(settings)
         store = RecordStore(cloud, plan.desired.bucket.name, settings.name)
         self._executor = CloudExecutor(cloud, store, shown, build)
-        apply(plan, self._executor, shown)
+        apply(plan, self._executor, shown, self.stages)
         self._executor.keep(found(plan))
+        self._look_back(cloud, plan, build)
+        self._finish(cloud, plan, build, shown)
+
+    def _check(self, settings: Settings) -> None:
+        """Refuse a project with which the command can do nothing."""
+
+    def _plan(self, settings: Settings, cloud: Cloud) -> Plan:
+        from infra.prepare import prepare
+
+        return prepare(settings, cloud)
+
+    def _look_back(self, cloud: Cloud, plan: Plan, build: Path) -> None:
+        """Write the page of a search by the service."""
+        from infra import history
+        from infra.trials import children
+        from infra.tuning import TuningJob
+
+        job = plan.desired.job
+        if isinstance(job, TuningJob):
+            names = [job.name(number) for number in range(1, plan.attempt + 1)]
+            self.trials = children(cloud, names)
+            self.page = history.write(build, plan.desired.project, job.tuning.strategy, self.trials)
+
+    def _finish(self, cloud: Cloud, plan: Plan, build: Path, shown: Progress) -> None:
+        from infra.outputs import fetch_report
 
         shown.stage("verify")
         bundle, rows = self._verify(cloud, plan, build)
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
         report = fetch_report(cloud, plan.serving.model.data, build)
-        self._done = Done(plan, cloud.address(settings.name), bundle, report)
+        self._done = Done(plan, cloud.address(plan.desired.project), bundle, report)
 
     def _verify(self, cloud: Cloud, plan: Plan, build: Path) -> tuple[Bundle, int]:
         from infra.apply import withdraw
@@ -130,7 +174,7 @@ class Deployment:
     def standing(self) -> str:
         """After Ctrl-C: how things stand, and what the next run will do."""
         step = self._executor.current if self._executor else None
-        again = typed("deploy", self._args)
+        again = typed(self.command, self._args)
         if step is None or step.stage == "upload":
             return f"Interrupted. Nothing is half-made; `{again}` goes on from here."
         if step.kind in ("training job", "tuning job"):
@@ -146,6 +190,7 @@ class Deployment:
     def summary(self) -> str:
         """What a person wants to know after a deployment."""
         from infra.outputs import scores
+        from infra.trials import counted
         from infra.units import short_time
 
         assert self._done is not None
@@ -165,6 +210,8 @@ class Deployment:
             ("bundle", f"{plan.serving.model.data} (digest {short(bundle.manifest.digest)})"),
             ("report", report),
         ]
+        if self.page:
+            rows.append(("search", f"{counted(self.trials)}: {os.path.relpath(self.page)}"))
         following = [
             (typed("invoke", self._args), "ask the endpoint for a prediction"),
             (typed("status", self._args), "see everything on one screen"),

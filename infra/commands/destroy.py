@@ -79,9 +79,13 @@ def others(cloud: Cloud, bucket: str) -> list[str]:
     buckets = cloud.call("s3", "list_buckets", {})["Buckets"]
     endpoints = cloud.call("sagemaker", "list_endpoints", {})["Endpoints"]
     jobs = cloud.call("sagemaker", "list_training_jobs", {"StatusEquals": "InProgress"})
+    searches = cloud.call(
+        "sagemaker", "list_hyper_parameter_tuning_jobs", {"StatusEquals": "InProgress"}
+    )["HyperParameterTuningJobSummaries"]
     return [
         *(f"endpoint {one['EndpointName']}" for one in endpoints),
         *(f"training job {one['TrainingJobName']}" for one in jobs["TrainingJobSummaries"]),
+        *(f"tuning job {one['HyperParameterTuningJobName']}" for one in searches),
         *(f"bucket {one['Name']}" for one in buckets if one["Name"] != bucket),
     ]
 

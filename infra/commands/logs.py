@@ -71,9 +71,11 @@ def _places(
     found = []
     if not args.endpoint:
         bucket = bucket_name(file.aws, cloud.account)
-        jobs = RecordStore(cloud, bucket, file.name).load().of("training job")
-        if jobs:
-            found.append((f"training job {jobs[-1]}", TRAINING_LOGS, f"{jobs[-1]}/"))
+        job = RecordStore(cloud, bucket, file.name).load().last("training job", "tuning job")
+        if job:
+            # A tuning job's trials are training jobs whose names begin with its own.
+            end = "/" if job.kind == "training job" else "-"
+            found.append((f"{job.kind} {job.name}", TRAINING_LOGS, f"{job.name}{end}"))
     if not args.training:
         found.append((f"endpoint {file.name}", f"{ENDPOINT_LOGS}/{file.name}", ""))
     return found

@@ -74,11 +74,35 @@ def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, 
             ("image", container["Image"]),
             ("bundle", container["ModelDataUrl"]),
         ]
-    job = _look(cloud, "training job", _last(record, "training job"), record, missing)
+    last = record.last("training job", "tuning job")
+    name = last.name if last else None
+    if last and last.kind == "tuning job":
+        search = _look(cloud, "tuning job", name, record, missing)
+        winner = search.get("BestTrainingJob") if search else None
+        name = winner["TrainingJobName"] if winner else None
+        rows += _search(search) if search else []
+    job = _look(cloud, "training job", name, record, missing)
     if job:
         rows += _job(job, project)
     rows.append(("record", f"{len(record.entries)} things made for this project"))
     return rows, missing
+
+
+def _search(search: dict[str, Any]) -> list[tuple[str, str]]:
+    name, status = search["HyperParameterTuningJobName"], search["HyperParameterTuningJobStatus"]
+    counters = search["TrainingJobStatusCounters"]
+    failed = counters.get("NonRetryableError", 0) + counters.get("RetryableError", 0)
+    counted = [
+        (counters.get("Completed", 0), "finished"),
+        (counters.get("Stopped", 0), "stopped early"),
+        (failed, "failed"),
+        (counters.get("InProgress", 0), "running"),
+    ]
+    told = ", ".join(f"{count} {state}" for count, state in counted if count)
+    rows = [("search", f"{name} {status}" + (f" ({told})" if told else ""))]
+    if search.get("FailureReason"):
+        rows.append(("reason", search["FailureReason"]))
+    return rows
 
 
 def _job(job: dict[str, Any], project: str) -> list[tuple[str, str]]:
@@ -114,6 +138,7 @@ _DESCRIBE = {
     "endpoint config": ("describe_endpoint_config", "EndpointConfigName"),
     "model": ("describe_model", "ModelName"),
     "training job": ("describe_training_job", "TrainingJobName"),
+    "tuning job": ("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
 }
 
 

@@ -84,6 +84,13 @@ def test_a_childs_values_are_read_as_people_write_them() -> None:
     }
 
 
+def test_a_tuning_job_has_so_many_children_as_asked_or_as_a_grid_has_combinations() -> None:
+    lists = [{"Name": "a", "Values": ["1", "2"]}, {"Name": "b", "Values": ["1", "2", "3"]}]
+    config: dict[str, Any] = {"ParameterRanges": {"CategoricalParameterRanges": lists}}
+    assert trials.asked_for({"ResourceLimits": {}, **config}) == 6
+    assert trials.asked_for({"ResourceLimits": {"MaxNumberOfTrainingJobs": 4}, **config}) == 4
+
+
 def test_a_child_that_runs_has_trained_until_now() -> None:
     running = {"TrainingJobStatus": "InProgress", "TrainingStartTime": BEGUN}
     ended = {"TrainingStartTime": BEGUN, "TrainingEndTime": BEGUN + timedelta(seconds=5)}
