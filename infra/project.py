@@ -61,6 +61,7 @@ class Training:
     """Where and how long the training job runs. Seconds."""
 
     instance: str
+    instance_count: int
     spot: bool
     max_runtime: int
 
@@ -176,6 +177,7 @@ class _Checked:
         sources = tuple(self._source(name) for name in file.sources)
         tuning = self._tuning()
         knobs = self._hyperparameters()
+        self._check_instances(tuning, knobs)
         self._mistakes.raise_if_any()
         assert target is not None
         assert split is not None
@@ -199,7 +201,10 @@ class _Checked:
             problem=problem,
             hyperparameters=knobs,
             training=Training(
-                file.training.instance, file.training.spot, round(file.training.max_runtime)
+                file.training.instance,
+                file.training.instance_count,
+                file.training.spot,
+                round(file.training.max_runtime),
             ),
             endpoint=file.endpoint,
             aws=file.aws,
@@ -430,6 +435,24 @@ class _Checked:
                 Hyperparameters(**{name: value})
                 good[name] = value
         return Hyperparameters(**good)
+
+    def _check_instances(self, tuning: Tuning, knobs: Hyperparameters) -> None:
+        """What the training job would refuse to do on several instances."""
+        count = self._file.training.instance_count
+        if count == 1:
+            return
+        if tuning.where == "job" and tuning.count:
+            self._mistakes.add(
+                "training.instance_count",
+                f"a search inside the job runs on one instance, not on {count}",
+                'Write 1, or tuning.where = "service", or tuning.trials = 0',
+            )
+        if knobs.batch_norm:
+            self._mistakes.add(
+                "training.hyperparameters.batch_norm",
+                f"it works on one instance, not on {count}: each would have its own statistics",
+                "Write false, or training.instance_count = 1",
+            )
 
     def _unknown(self, key: str, name: str, names: list[str], location: Location) -> None:
         self._mistakes.add(key, f"{location.text} has no column {name!r}", nearest(name, names))

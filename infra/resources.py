@@ -151,6 +151,7 @@ class TrainingJob:
     output: str
     checkpoints: str
     metrics: tuple[tuple[str, str], ...]
+    instance_count: int = 1
     tags: tuple[tuple[str, str], ...] = ()
 
     kind: ClassVar = "training job"
@@ -201,7 +202,7 @@ class TrainingJob:
             "OutputDataConfig": {"S3OutputPath": self.output},
             "ResourceConfig": {
                 "InstanceType": self.instance,
-                "InstanceCount": 1,
+                "InstanceCount": self.instance_count,
                 "VolumeSizeInGB": VOLUME_GIB,
             },
             "StoppingCondition": stopping,
@@ -379,6 +380,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
                 {name: digest_of(value.encode()) for name, value in hyperparameters.items()}
             ),
             "image": image,
+            "instance_count": digest_of(str(settings.training.instance_count).encode()),
             **{f"data {channel.name}": channel.digest for channel in artifacts.channels},
         }
     )
@@ -390,6 +392,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         role=role.arn,
         image=image,
         instance=settings.training.instance,
+        instance_count=settings.training.instance_count,
         max_runtime=settings.training.max_runtime,
         spot=settings.training.spot,
         hyperparameters=tuple(

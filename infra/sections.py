@@ -25,6 +25,8 @@ from shared.problem import MOST_TRIALS, ThresholdRule
 from shared.schema import Task
 
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
+# What an account may have in one training job before it asks for more.
+MOST_INSTANCES = 20
 
 
 def _only(now: object, *later: object) -> AfterValidator:
@@ -124,6 +126,9 @@ class TrainingSection(Section):
     )
     instance: str = Field(
         default="ml.m5.xlarge", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
+    )
+    instance_count: int = Field(
+        default=1, ge=1, le=MOST_INSTANCES, description=f"a whole number from 1 to {MOST_INSTANCES}"
     )
     spot: bool = False
     max_runtime: Duration = Field(default=3600.0, ge=60, le=432_000, description=_DURATION)

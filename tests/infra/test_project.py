@@ -305,6 +305,16 @@ MISTAKES = {
         "tuning.warm_start: means nothing to a search inside the job",
         'where = "service"',
     ),
+    "a search inside a job of two instances": (
+        ("[training]", "[training]\ninstance_count = 2"),
+        "training.instance_count: a search inside the job runs on one instance, not on 2",
+        'tuning.where = "service"',
+    ),
+    "batch normalization on two instances": (
+        ("units = 8 }", "units = 8, batch_norm = true }\ninstance_count = 2"),
+        "training.hyperparameters.batch_norm: it works on one instance, not on 2",
+        "training.instance_count = 1",
+    ),
     "a serverless endpoint": (
         ("[tuning]", '[endpoint]\nmode = "serverless"\n[tuning]'),
         "endpoint.mode: 'serverless' is not available yet",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.local import LocalCloud, processes
+from tests.support import jobs
 
 ROLE = "arn:aws:iam::123456789012:role/tests"
 TRAINING_IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.21-cpu-py312"
@@ -351,3 +352,24 @@ class Bench:
             lambda: self.sagemaker.list_endpoints(NameContains=endpoint)["Endpoints"],
             lambda found: endpoint not in [each["EndpointName"] for each in found],
         )
+
+
+def real_training(
+    bench: Bench, scratch: Path, settings: Mapping[str, object], rows: int
+) -> dict[str, Any]:
+    """What starts the kit's own training code on a small table, all of it in S3."""
+    data = jobs.tree(scratch / "ml", jobs.table(rows)) / "input" / "data"
+    prefix = bench.name("table")
+    channels = []
+    for file in sorted(each for each in data.rglob("*") if each.is_file()):
+        folder = file.parent.name
+        bench.put(f"{prefix}/{folder}/{file.name}", file.read_bytes())
+        source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{prefix}/{folder}"}
+        channels.append({"ChannelName": folder, "DataSource": {"S3DataSource": source}})
+    archive = jobs.code_archive(scratch / "sourcedir.tar.gz")
+    code = bench.put(f"{prefix}/sourcedir.tar.gz", archive.read_bytes())
+    encoded = {name: json.dumps(each) for name, each in settings.items()}
+    return {
+        "hyperparameters": {**encoded, "sagemaker_submit_directory": code},
+        "InputDataConfig": channels,
+    }

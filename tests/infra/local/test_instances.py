@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.local_cloud import BUCKET, Bench, is_gone, unpacked, until
+from tests.support.local_cloud import BUCKET, Bench, is_gone, real_training, unpacked, until
 
 pytestmark = pytest.mark.slow
 
@@ -146,3 +147,16 @@ def test_all_instances_share_the_checkpoints(bench: Bench) -> None:
     assert bench.keys(f"{where}/") == ["algo-1", "algo-2"]
     again = bench.run(program, **config, **TWO)
     assert bench.job_lines(again["TrainingJobName"]) == ["algo-1 algo-2"] * 2
+
+
+def test_two_instances_train_one_model_that_the_first_one_leaves(
+    bench: Bench, tmp_path: Path
+) -> None:
+    settings = {"units": 8, "layers": 1, "epochs": 2, "dropout": 0.0}
+    training = real_training(bench, tmp_path, settings, rows=600)
+    name = bench.start("", **training, **TWO)
+    made = model(bench, bench.ended(name))
+    assert "manifest.json" in made
+    lines = bench.job_lines(name)
+    assert sum(line.startswith("[metric] epoch=2 train_loss") for line in lines) == 1
+    assert "[stage] done here; algo-1 evaluates and exports" in lines

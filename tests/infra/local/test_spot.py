@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import pytest
 
 from infra.local.__main__ import main
 from shared.errors import LocalCloudError
-from tests.support import jobs
-from tests.support.local_cloud import BUCKET, Bench, unpacked, until
+from tests.support.local_cloud import BUCKET, Bench, real_training, unpacked, until
 
 pytestmark = pytest.mark.slow
 
@@ -143,25 +141,12 @@ def test_the_shell_interrupts_a_job(
 
 
 def test_a_model_that_was_interrupted_has_the_same_bits(bench: Bench, tmp_path: Path) -> None:
-    data = jobs.tree(tmp_path / "ml", jobs.table(4000)) / "input" / "data"
-    prefix = bench.name("table")
-    channels = []
-    for file in sorted(each for each in data.rglob("*") if each.is_file()):
-        folder = file.parent.name
-        bench.put(f"{prefix}/{folder}/{file.name}", file.read_bytes())
-        source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{prefix}/{folder}"}
-        channels.append({"ChannelName": folder, "DataSource": {"S3DataSource": source}})
-    archive = jobs.code_archive(tmp_path / "sourcedir.tar.gz")
-    code = bench.put(f"{prefix}/sourcedir.tar.gz", archive.read_bytes())
     settings = {"units": 16, "batch_size": 4, "epochs": 6, "patience": 6, "dropout": 0.2}
-    quick = {name: json.dumps(each) for name, each in settings.items()}
-    hyperparameters = {**quick, "sagemaker_submit_directory": code}
+    training = real_training(bench, tmp_path, settings, rows=4000)
 
     def start() -> tuple[str, dict[str, Any]]:
         config = spot(bench)
-        return bench.start(
-            "", hyperparameters=hyperparameters, InputDataConfig=channels, **config
-        ), config
+        return bench.start("", **training, **config), config
 
     (whole, _), (name, config) = start(), start()
     until(lambda: saved(bench, config), bool)
