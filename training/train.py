@@ -108,9 +108,8 @@ def train(job: Environment) -> None:
         resolved=resolved(chosen, prepared.shape),
     )
     report.write(job.output, content)
-    found_scores = content.assessment
-    kept = {**found_scores.scores, "baseline": found_scores.baseline["test"]}
-    written = export_bundle(prepared, trainer, chosen, kept)
+    scores, baseline = content.assessment.scores, content.assessment.baseline["test"]
+    written = export_bundle(prepared, trainer, chosen, {**scores, "baseline": baseline})
     _result(written, content)
 
 

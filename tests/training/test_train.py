@@ -118,9 +118,13 @@ def test_the_bundle_answers_as_training_computed(done: tuple[Path, list[str]]) -
 @slow
 def test_the_report_and_its_figures_are_left_for_output(done: tuple[Path, list[str]]) -> None:
     folder = done[0] / "output/data"
-    figures = json.loads((folder / "metrics.json").read_text())
-    assert figures["scores"]["test"]["auc"] > 0.9
-    assert figures["baseline"]["test"]["auc"] == 0.5
+    figures = json.loads((folder / "figures.json").read_text())
+    assessment = figures["assessment"]
+    assert assessment["scores"]["test"]["auc"] > 0.9
+    assert assessment["baseline"]["test"]["auc"] == 0.5
+    quality = json.loads((folder / "metrics.json").read_text())["binary_classification_metrics"]
+    assert quality["auc"]["value"] == pytest.approx(assessment["scores"]["test"]["auc"])
+    assert (folder / "constraints.json").is_file()
     assert len(json.loads((folder / "trials.json").read_text())) == 2
     assert figures["resolved"] == {"taper": False, "warmup": 0.0, "numeric_bins": 48}
     assert "<svg" in (folder / "report.html").read_text()
@@ -274,7 +278,7 @@ def test_the_report_counts_the_weights_that_l1_drove_to_zero(tmp_path: Path) -> 
     settings = {**jobs.QUICK, "l1": 0.01, "epochs": 10}
     base = jobs.tree(tmp_path, hyperparameters=settings)
     assert run(base) == 0
-    facts = json.loads((base / "output/data/metrics.json").read_text())["facts"]
+    facts = json.loads((base / "output/data/figures.json").read_text())["facts"]
     zero, total = re.findall(r"[\d,]+", facts["weights that L1 drove to zero"])[:2]
     assert int(zero.replace(",", "")) > int(total.replace(",", "")) / 4
 

@@ -84,7 +84,10 @@ def diagnose(
     rises = risen > max(WORSE * abs(val[at]), noise) and train[-1] < train[at]
     widens = gap > 0 and gap - (val[0] - train[0]) > wider
     cures = _cures(hyperparameters, n_inputs)
-    if val[at] > nothing - noise:
+    futile = val[at] > nothing - noise
+    if futile:
+        kept += f" Even they are no better than always giving the same answer ({nothing:.4g})."
+    if futile and not rises and not widens:
         text = (
             f"The network has learnt next to nothing: its lowest validation loss ({val[at]:.4g}, "
             f"epoch {best_epoch}) is not below that of always giving the same answer "

@@ -69,7 +69,32 @@ def test_a_loss_that_still_falls_at_the_end_asks_for_more_epochs() -> None:
     history = curves([0.6, 0.5, 0.45], [0.6, 0.5, 0.45])
     found = diagnose(history, Hyperparameters(epochs=3), 10)
     assert found.verdict == "under-fitting"
-    assert "Raise epochs (now 3)" in found.text
+    assert found.text.endswith("Raise epochs (now 3; try 6).")
+
+
+def test_a_loss_no_better_than_the_constant_answers_is_nothing_learnt() -> None:
+    history = curves([0.6, 0.55, 0.55], [0.6, 0.555, 0.556])
+    settings = Hyperparameters(l2=0.1, dropout=0.4, learning_rate=1e-4, units=32)
+    found = diagnose(history, settings, 10, noise=0.01, nothing=0.56)
+    assert found.verdict == "under-fitting"
+    assert "not below that of always giving the same answer (0.56)" in found.text
+    assert found.text.endswith(
+        "lower l2 (now 0.1; try 0.01), or lower dropout (now 0.4; try 0.2), or raise "
+        "learning_rate (now 0.0001; try 0.0003), or raise units (now 32; try 64)."
+    )
+    assert diagnose(history, settings, 10, noise=0.01, nothing=0.6).verdict == "sound"
+
+
+def test_a_network_that_only_learns_by_heart_over_fits_and_its_worth_is_told() -> None:
+    found = diagnose(OVERFIT, SETTINGS, 10, nothing=0.54)
+    assert found.verdict == "over-fitting"
+    assert "Even they are no better than always giving the same answer (0.54)." in found.text
+
+
+def test_a_rate_that_is_too_high_is_to_be_lowered_where_nothing_is_learnt() -> None:
+    history = curves([0.7, 0.7], [0.7, 0.7])
+    found = diagnose(history, Hyperparameters(learning_rate=0.1, units=64), 10, nothing=0.69)
+    assert found.text.endswith("lower learning_rate (now 0.1; try 0.001).")
 
 
 def test_small_weights_are_counted() -> None:
