@@ -19,6 +19,7 @@ from shared import hyperparameters, predictions
 from shared.hyperparameters import Hyperparameters, metric_line
 from shared.schema import Task
 from shared.transforms import Encoded
+from shared.values import text_of
 from training import evaluation
 from training.console import say, warn
 from training.data import Data
@@ -107,14 +108,26 @@ def with_threshold(prepared: Prepared, measured: Measured) -> Prepared:
 
 
 def diagnose(
-    prepared: Prepared, trainer: Trainer, chosen: Hyperparameters, measured: Measured
+    prepared: Prepared,
+    trainer: Trainer,
+    chosen: Hyperparameters,
+    measured: Measured,
+    constant: Scores,
 ) -> Diagnosis:
-    """Whether it over-fits or under-fits; it is printed, too."""
+    """Whether it over-fits or under-fits; it is printed, too.
+
+    Args:
+        prepared: the job.
+        trainer: the network, trained.
+        chosen: its hyperparameters.
+        measured: loss and outputs of each split.
+        constant: the scores of always giving the same answer, by split.
+    """
     rows, task = prepared.rows["validation"], prepared.found.schema.target.task
     if task == "regression":
         nothing = float(np.mean(np.square(rows.target, dtype=np.float64)))  # scaled: its mean is 0
     else:
-        nothing = baseline(prepared.found)["validation"]["log_loss"]
+        nothing = constant["validation"]["log_loss"]
     found = evaluation.diagnose(
         trainer.history,
         chosen,
@@ -143,7 +156,7 @@ def assess(prepared: Prepared, trainer: Trainer, measured: Measured) -> Assessme
     schema = found.schema
     return Assessment(
         task=target.task,
-        classes=tuple(str(label) for label in target.classes),
+        classes=tuple(map(text_of, target.classes)),
         threshold=target.threshold if binary else None,
         threshold_rule=prepared.problem.threshold_rule,
         scores=_scores(prepared, trainer, measured),

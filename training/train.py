@@ -95,11 +95,12 @@ def train(job: Environment) -> None:
     say("stage", "evaluate")
     measured = {split: trainer.measure(prepared.rows[split]) for split in ("validation", "test")}
     prepared = with_threshold(prepared, measured)
+    assessment = assess(prepared, trainer, measured)
     content = report.Content(
         title=problem.name,
         facts=facts(prepared, trainer, chosen),
-        diagnosis=diagnose(prepared, trainer, chosen, measured),
-        assessment=assess(prepared, trainer, measured),
+        assessment=assessment,
+        diagnosis=diagnose(prepared, trainer, chosen, measured, assessment.baseline),
         cautions=warned,
         history=trainer.history,
         trials=trials,
@@ -108,8 +109,8 @@ def train(job: Environment) -> None:
         resolved=resolved(chosen, prepared.shape),
     )
     report.write(job.output, content)
-    scores, baseline = content.assessment.scores, content.assessment.baseline["test"]
-    written = export_bundle(prepared, trainer, chosen, {**scores, "baseline": baseline})
+    scores = {**assessment.scores, "baseline": assessment.baseline["test"]}
+    written = export_bundle(prepared, trainer, chosen, scores)
     _result(written, content)
 
 

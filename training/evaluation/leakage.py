@@ -28,7 +28,7 @@ import numpy.typing as npt
 from shared import values
 from shared.schema import Column, Target
 from training.data import Part
-from training.evaluation.ranking import auc, ranks
+from training.evaluation.ranking import area, ranks
 
 PERFECT = 0.96
 STRONG, AHEAD = 0.7, 2.0
@@ -143,7 +143,7 @@ def _judge(target: Target, truths: Array, answers: Array) -> float:
         variance = np.var(truth)
         return float(1 - np.mean(np.square(truth - answer)) / variance) if variance > 0 else 0.0
     areas = [
-        auc(truth > 0, answer)[0]
+        area(truth > 0, answer)
         for truth, answer in zip(truths.T, answers.T, strict=True)
         if 0 < truth.sum() < len(truth)
     ]

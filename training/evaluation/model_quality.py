@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from shared.predictions import Predictions
 from training.evaluation import curves
-from training.evaluation.ranking import auc
+from training.evaluation.ranking import area
 
 SAMPLES, SHARE, ROWS_FOR_DEVIATION = 5, 0.8, 200
 WORSE_WHEN_HIGHER = frozenset({"mae", "mse", "rmse", "false_positive_rate", "false_negative_rate"})
@@ -124,8 +124,8 @@ def _binary(answer: Predictions, truth: Array) -> dict[str, float]:
     best = _rates(0, tn + fp, 0, tp + fn)
     for name in ("recall", "precision", "accuracy", "f0_5", "f1", "f2"):
         found[f"{name}_best_constant_classifier"] = best[name]
-    area, _ = auc(truth == 1, answer.scores[:, 0])
-    return found if np.isnan(area) else found | {"auc": area}
+    found["auc"] = area(truth == 1, answer.scores[:, 0])
+    return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
 def _rates(tn: int, fp: int, fn: int, tp: int) -> dict[str, float]:

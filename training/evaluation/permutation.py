@@ -22,7 +22,7 @@ from shared.transforms import Encoded, Transforms
 
 REPEATS = 3
 MOST_ROWS, LEAST_ROWS = 10_000, 500
-MOST_WORK = 750_000
+MOST_WORK = 500_000
 SEED = 0
 
 Places = tuple[Sequence[int], Sequence[int]]

@@ -23,6 +23,20 @@ def ranks(values: Array) -> npt.NDArray[np.float64]:
     return shared
 
 
+def area(positive: Array, scores: Array) -> float:
+    """AUC alone: the share of pairs that stand in the right order; NaN without both classes.
+
+    Args:
+        positive: bool [n].
+        scores: [n], higher for what is held positive.
+    """
+    ours = int(np.count_nonzero(positive))
+    others = len(positive) - ours
+    if not ours or not others:
+        return float("nan")
+    return float((ranks(scores)[positive].sum() - ours * (ours + 1) / 2) / (ours * others))
+
+
 def auc(positive: Array, scores: Array) -> tuple[float, float]:
     """AUC and its standard error.
 

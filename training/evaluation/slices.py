@@ -38,7 +38,14 @@ PARTS = {
     "dayofyear": "month",
     "month": "month",
 }
-WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+BOOLEANS = ("false", "true", MISSING)
+NAMES = {
+    "hour": (*(f"{hour:02d}" for hour in range(24)), MISSING),
+    "weekday": (
+        "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", MISSING,
+    ),
+    "month": (*(f"{month:02d}" for month in range(1, 13)), MISSING),
+}  # fmt: skip
 
 Array = npt.NDArray[Any]
 
@@ -174,42 +181,37 @@ def _levels(
     for column in columns:
         array = data[column.name]
         if column.kind == "category":
-            yield column.name, _groups(array.tolist(), MISSING)
+            yield column.name, _groups(array.tolist())
         elif column.kind == "boolean":
-            words = {0.0: "false", 1.0: "true"}
-            yield column.name, _groups([words.get(value) for value in array.tolist()], MISSING)
+            yield column.name, _groups(np.nan_to_num(array, nan=2).tolist(), BOOLEANS)
         elif column.kind == "datetime":
             for part in dict.fromkeys(PARTS[part] for part in column.parts if part in PARTS):
-                yield f"{column.name}.{part}", _groups(_times(column, array, part), MISSING)
+                yield f"{column.name}.{part}", _groups(_times(column, array, part), NAMES[part])
 
 
-def _groups(levels: Sequence[str | None], missing: str) -> dict[str, npt.NDArray[np.int64]]:
-    codes: dict[str | None, int] = {}
-    code = np.fromiter((codes.setdefault(x, len(codes)) for x in levels), np.int64, len(levels))
+def _groups(
+    levels: Sequence[Any], names: Sequence[str] | None = None
+) -> dict[str, npt.NDArray[np.int64]]:
+    """The rows of each of the 50 most frequent levels; numbers stand for one of the names."""
+    codes = {level: code for code, level in enumerate(dict.fromkeys(levels))}
+    code = np.fromiter(map(codes.__getitem__, levels), np.int64, len(levels))
     counts = np.bincount(code, minlength=len(codes))
-    rows = np.split(np.argsort(code, kind="stable"), np.cumsum(counts)[:-1]) if codes else []
+    rows = np.split(np.argsort(code, kind="stable"), np.cumsum(counts)[:-1])
+    words = [MISSING if x is None else x if names is None else names[int(x)] for x in codes]
     kept = np.argsort(-counts, kind="stable")[:MOST_LEVELS]
-    names = [missing if level is None else level for level in codes]
-    return {names[place]: rows[place] for place in kept.tolist()}
+    return {words[place]: rows[place] for place in kept.tolist()}
 
 
-def _times(column: Column, array: Array, part: str) -> list[str | None]:
-    """The hour, weekday or month in the column's own time zone."""
+def _times(column: Column, array: Array, part: str) -> list[int]:
+    """The hour, weekday or month in the column's own time zone, from 0; the last for none."""
     transitions, offsets = clock.zone(column.timezone, column.name)
     times = array.astype(np.int64)
-    times = times + np.array(offsets)[np.searchsorted(transitions, times, side="right")]
-    local = times.view("datetime64[us]")
+    times += np.array(offsets)[np.searchsorted(transitions, times, side="right")]
     if part == "hour":
         numbers = times // clock.HOUR % 24
-        words = [f"{hour:02d}" for hour in range(24)]
     elif part == "weekday":
         numbers = (times // clock.DAY + 3) % 7
-        words = list(WEEKDAYS)
     else:
-        numbers = local.astype("datetime64[M]").astype(np.int64) % 12
-        words = [f"{month:02d}" for month in range(1, 13)]
-    absent = np.isnat(array).tolist()
-    return [
-        None if gone else words[number]
-        for gone, number in zip(absent, numbers.tolist(), strict=True)
-    ]
+        numbers = times.view("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+    found: list[int] = np.where(np.isnat(array), len(NAMES[part]) - 1, numbers).tolist()
+    return found

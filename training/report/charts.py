@@ -11,7 +11,7 @@ from html import escape
 
 Point = tuple[float, float]
 Range = tuple[float, float]
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 14, 44
+LEFT, RIGHT, TOP, BOTTOM = 68, 14, 14, 44
 
 
 class Axes:

@@ -168,13 +168,14 @@ def best_so_far(trials: Sequence[Trial]) -> str:
         return ""
     found = sorted(trial.loss for trial in shown)
     low, median = found[0], found[len(found) // 2]
-    top = min(found[-1], median + 2 * (median - low)) if median > low else found[-1]
+    top = min(found[-1], median + 4 * (median - low)) if median > low else found[-1]
     axes = Axes(
         "Validation loss by trial, and the best so far",
         (0.5, len(trials) + 0.5),
         spread([low, top]),
         "trial",
         "validation loss",
+        size=(720, 260),
         whole=True,
     )
     lowest, steps = math.inf, []

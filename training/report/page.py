@@ -35,15 +35,17 @@ h3 { font-size: 1rem; margin: 1.25rem 0 .25rem } p { margin: .4rem 0; max-width:
 .soft, caption, figcaption { color: var(--soft) } caption { text-align: left; padding: .3rem 0 }
 nav { margin: .3rem 0 1rem } nav a { color: var(--a); margin-right: 1rem; text-decoration: none }
 nav a:hover, nav a:focus { text-decoration: underline }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: .75rem }
 .card { background: var(--card); border-radius: 8px; padding: .7rem .9rem }
-.card b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; line-height: 1.3 }
+.card b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; line-height: 1.3 }
 .card.good b { color: var(--good) } .card.warn b { color: var(--warn) }
+.cards + .note { margin-top: .75rem }
 .note { border-left: 4px solid var(--good); padding: .5rem 1rem; background: var(--card) }
 .note.warn { border-color: var(--warn) } .note p { max-width: none }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 1rem }
 figure { margin: .5rem 0 } figcaption { font-size: .9rem }
-svg { width: 100%; height: auto; display: block } svg text { font-size: 12px; fill: var(--soft) }
+svg { width: 100%; max-width: 46rem; height: auto; display: block }
+.charts figure { max-width: 34rem } svg text { font-size: 12px; fill: var(--soft) }
 svg .name { fill: var(--ink) } .grid { stroke: var(--grid) } .axis { stroke: var(--soft) }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round } .line.thin { stroke-width: 1.2 }
 .line.a, .key.a { stroke: var(--a) } .line.b, .key.b { stroke: var(--b) }
@@ -60,6 +62,7 @@ tbody tr + tr > * { border-top: 1px solid var(--grid) }
 .best td { font-weight: 700 } .bad { color: var(--warn); font-weight: 600 }
 td.heat { padding: .35rem .9rem; text-align: right;
   background: color-mix(in srgb, var(--a) calc(var(--heat) * 55%), transparent) }
+.heat + td:not(.heat) { padding-left: .9rem }
 @media print { body { max-width: none } nav { display: none } }
 """
 
@@ -101,7 +104,7 @@ def _summary(content: Content) -> str:
     cards.append((VERDICTS[diagnosis.verdict], diagnosis.verdict, "from the curves"))
     cards.append(("", str(diagnosis.best_epoch), f"epoch kept, of {len(content.history)} trained"))
     if found.threshold is not None:
-        how = f"best {found.threshold_rule}, validation rows" if found.threshold_rule else "given"
+        how = f"best {found.threshold_rule}, validation rows" if found.threshold_rule else "fixed"
         cards.append(("", text(found.threshold), f"threshold ({how})"))
     worse = sum(one.worse for one in found.slices)
     if found.slices:
@@ -222,7 +225,7 @@ def _confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     ]
     few = f" The {len(order)} most frequent classes." if len(order) < len(classes) else ""
     return table(
-        ["truth ↓ answer →", *(classes[place] for place in order), "found"],
+        ["truth ↓ answer →", *(classes[place] for place in order), "share found"],
         rows,
         caption=f"Confusion: rows by true class and answer; full is all of a class.{few}",
     )
@@ -246,26 +249,24 @@ def _slices(content: Content) -> str:
         else f"None of {len(found.slices)} slices is worse than the other levels of its column by "
         "more than chance"
     )
-    both = found.task != "multiclass"
-    columns = ["column", "level", "rows", name, "± error", "other levels", "worse by"]
+    digits = ".4g" if found.task == "regression" else ".4f"
+    means = [] if found.task == "multiclass" else ["observed", "predicted"]
     rows = [
         [
             one.column,
             one.level,
             one.rows,
-            one.score,
-            round(one.error, 5),
-            one.others,
-            Cell(round(one.gap, 5), "bad" if one.worse else ""),
-            *([one.observed, one.predicted] if both else []),
-            Cell("beyond chance", "bad") if one.worse else "",
+            *(Cell(format(value, digits), "n") for value in (one.score, one.error, one.others)),
+            Cell(format(one.gap, digits), "n bad" if one.worse else "n"),
+            *(Cell(format(getattr(one, mean), digits), "n") for mean in means),
+            Cell("yes", "bad") if one.worse else "no",
         ]
         for one in found.slices[:MOST_SLICES]
     ]
-    shown = [*columns, *(["observed", "predicted"] if both else []), ""]
     return (
         f"{head}<p>{said} (5 % for all of them together). The worst are shown first; ± is one "
-        "standard error.</p>" + table(shown, rows)
+        "standard error.</p>"
+        + table(["column", "level", "rows", name, "±", "others", "worse by", *means, "clear"], rows)
     )
 
 

@@ -10,7 +10,8 @@ from html import escape
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell with a look: a class of the page, and for a heat table how full it is (0 to 1)."""
+    """A cell with looks: classes of the page ("n" for a number given as text), and for a heat
+    table how full it is (0 to 1)."""
 
     value: object
     look: str = ""
@@ -67,7 +68,7 @@ def _cell(cell: object, look: str) -> str:
     found = cell if isinstance(cell, Cell) else Cell(cell)
     style = "" if found.heat is None else f' style="--heat:{found.heat:.3f}"'
     heat = "" if found.heat is None else "heat"
-    looks = " ".join(filter(None, (look, found.look, heat)))
+    looks = " ".join(dict.fromkeys(filter(None, (look, *found.look.split(), heat))))
     return f"<td{_look(looks)}{style}>{escape(text(found.value))}</td>"
 
 
@@ -76,5 +77,7 @@ def _look(name: str) -> str:
 
 
 def _is_number(cell: object) -> bool:
+    if isinstance(cell, Cell) and "n" in cell.look.split():
+        return True
     value = cell.value if isinstance(cell, Cell) else cell
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -33,7 +33,9 @@ def test_area_and_error_agree_with_the_sum_by_hand() -> None:
 def test_the_area_is_scikit_learns(rows: list[tuple[bool, int]]) -> None:
     positive = np.array([label for label, _ in rows])
     scores = np.array([float(score) for _, score in rows])
-    assert ranking.auc(positive, scores)[0] == pytest.approx(roc_auc_score(positive, scores))
+    expected = pytest.approx(roc_auc_score(positive, scores))
+    assert ranking.auc(positive, scores)[0] == expected
+    assert ranking.area(positive, scores) == expected
 
 
 def test_the_error_is_how_far_the_area_moves_between_samples() -> None:
