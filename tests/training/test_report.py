@@ -255,7 +255,7 @@ def test_a_trial_far_off_lies_on_the_edge_and_the_others_stay_apart() -> None:
     trials = [Trial(n, {}, "finished", ((loss,),)) for n, loss in enumerate([0.5, 0.4, 1e9, 0.45])]
     heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', figures.best_so_far(trials))]
     assert heights[2] == min(heights)
-    assert heights[1] - heights[0] > 50
+    assert heights[1] - heights[0] > 30
 
 
 @pytest.mark.parametrize(

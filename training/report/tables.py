@@ -11,7 +11,8 @@ from html import escape
 @dataclass(frozen=True)
 class Cell:
     """A cell with looks: classes of the page ("n" for a number given as text), and for a heat
-    table how full it is (0 to 1)."""
+    table how full it is (0 to 1).
+    """
 
     value: object
     look: str = ""
