@@ -17,7 +17,7 @@ from shared import bundle
 from shared.errors import DataError
 from shared.hyperparameters import Choice, Hyperparameters, metric_definitions
 from shared.problem import Problem, Split, Tuning
-from shared.schema import Task
+from shared.schema import Column, Task
 from shared.transforms import Transforms
 from tests.support import jobs
 from training import data, environment, train
@@ -339,6 +339,44 @@ def test_few_rows_to_score_on_are_told_as_soon_as_they_are_split(
     assert re.fullmatch(
         r"\[warning\] Scores on \d\d validation and \d\d test rows say little: .*", lines[0]
     )
+
+
+def test_a_column_that_gives_the_answer_away_is_told_before_anything_is_fitted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = jobs.table()
+    copy = table["price"].to_numpy() * 1.19
+    table = table.set_column(0, "weight", pa.nulls(600, pa.float64()))
+    table = table.append_column("gross", pa.array(copy))
+    project = jobs.problem("regression")
+    columns = (*project.columns, Column("gross", "numeric"))
+    project = dataclasses.replace(project, columns=columns)
+    assert run(jobs.tree(tmp_path, table, project)) == 1  # ends at the transforms
+    lines = capsys.readouterr().out.splitlines()
+    warned = next(i for i, line in enumerate(lines) if "[warning] Column 'gross' alone" in line)
+    assert warned < lines.index("[stage] transforms")
+    assert "set feature = false" in lines[warned]
+
+
+@slow
+@pytest.mark.usefixtures("tensorflow")
+def test_a_threshold_that_the_validation_rows_chose_serves_and_makes_the_golden_rows(
+    tmp_path: Path,
+) -> None:
+    base = jobs.tree(tmp_path, project=jobs.problem(threshold_rule="f1"))
+    assert run(base) == 0
+    found = bundle.load(base / "model")
+    chosen = found.schema.target.threshold
+    assert 0 < chosen < 1
+    assert chosen != 0.5
+    for answer in found.golden.predictions:
+        assert answer["label"] == (answer["score"] >= chosen)
+    figures = json.loads((base / "output/data/figures.json").read_text())["assessment"]
+    assert figures["threshold"] == chosen
+    quality = json.loads((base / "output/data/metrics.json").read_text())
+    f1 = quality["binary_classification_metrics"]["f1"]["value"]
+    assert f1 == pytest.approx(figures["scores"]["test"]["f1"])
+    assert f1 == pytest.approx(found.manifest.metrics["test"]["f1"])
 
 
 def test_an_all_missing_column_is_named_in_the_failure_file(tmp_path: Path) -> None:

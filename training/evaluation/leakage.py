@@ -10,7 +10,8 @@ A column's skill is 2 · AUC - 1 for classes and R² of the ranks for numbers: 0
 says nothing, 1 for one that says everything. Two rules call for a warning:
 
     PERFECT      its skill is that or more: nothing else is needed
-    AHEAD        its skill is STRONG or more, and AHEAD times that of the next best column
+    AHEAD        its skill is STRONG or more, and AHEAD times that of the next best column, by more
+                 than chance: with n validation rows CHANCE / sqrt(n), some two standard errors
 
 Neither proves a leak. Whether the value is known when the prediction is made, only people know.
 """
@@ -32,6 +33,8 @@ from training.evaluation.ranking import area, ranks
 
 PERFECT = 0.96
 STRONG, AHEAD = 0.7, 2.0
+CHANCE = 1.5
+LEAST_ROWS, LEAST_OF_A_CLASS = 20, 5
 MOST_TRAINING_ROWS, MOST_VALIDATION_ROWS = 50_000, 20_000
 MOST_BINS, ROWS_A_BIN = 256, 20
 PRIOR_ROWS = 10.0
@@ -84,13 +87,18 @@ def check(
         _some(training, MOST_TRAINING_ROWS),
         _some(validation, MOST_VALIDATION_ROWS),
     )
-    return [*_leaks(skills, target), *useless]
+    return [*_leaks(skills, target, len(validation)), *useless]
 
 
 def skill(
     features: Sequence[Column], target: Target, training: Part, validation: Part
 ) -> dict[str, float]:
-    """What each column alone tells about the target, from 0 to 1, the best first."""
+    """What each column alone tells about the target, from 0 to 1, the best first.
+
+    Nothing is told on fewer than 20 validation rows, nor of a class with fewer than 5 of them.
+    """
+    if len(validation) < LEAST_ROWS:
+        return {}
     truths = _truths(target, training.target), _truths(target, validation.target)
     found = {}
     for column in features:
@@ -99,7 +107,7 @@ def skill(
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
-def _leaks(skills: Mapping[str, float], target: Target) -> list[Finding]:
+def _leaks(skills: Mapping[str, float], target: Target, rows: int) -> list[Finding]:
     found = [
         Finding(
             name,
@@ -113,7 +121,8 @@ def _leaks(skills: Mapping[str, float], target: Target) -> list[Finding]:
     rest = [(name, value) for name, value in skills.items() if value < PERFECT]
     if len(rest) > 1:
         (name, best), (after, second) = rest[:2]
-        if best >= STRONG and best >= AHEAD * second:
+        sure = best - CHANCE / rows**0.5
+        if sure >= STRONG and sure >= AHEAD * second:
             text = (
                 f"column {name!r} alone predicts {target.name!r} far better "
                 f"({_words(target, best)}) than any other ({after!r}: {_words(target, second)}). "
@@ -145,7 +154,7 @@ def _judge(target: Target, truths: Array, answers: Array) -> float:
     areas = [
         area(truth > 0, answer)
         for truth, answer in zip(truths.T, answers.T, strict=True)
-        if 0 < truth.sum() < len(truth)
+        if LEAST_OF_A_CLASS <= truth.sum() <= len(truth) - LEAST_OF_A_CLASS
     ]
     return 2 * float(np.mean(areas)) - 1 if areas else 0.0
 
@@ -164,7 +173,7 @@ def _alone(training: Array, validation: Array, truths: Array) -> npt.NDArray[np.
     answers = np.tile(prior, (len(validation), 1))
     absent = values.is_missing(training)
     if absent.any():
-        answers[:] = _means(np.zeros(int(absent.sum()), np.int64), truths[absent], 1, prior)
+        answers[:] = truths[absent].mean(axis=0)
     there = ~values.is_missing(validation)
     x, y = training[~absent].astype(np.float64), truths[~absent]
     if len(x):
@@ -172,8 +181,8 @@ def _alone(training: Array, validation: Array, truths: Array) -> npt.NDArray[np.
         edges = np.unique(np.quantile(x, np.arange(1, bins) / bins))
         place = np.searchsorted(edges, x, side="left")
         _, place = np.unique(place, return_inverse=True)
-        middle = _means(place, x[:, None], int(place.max()) + 1)[:, 0]
-        means = _means(place, y, len(middle), prior)
+        bins = int(place.max()) + 1
+        middle, means = _means(place, x[:, None], bins)[:, 0], _means(place, y, bins)
         asked = validation[there].astype(np.float64)
         answers[there] = np.stack([np.interp(asked, middle, mean) for mean in means.T], axis=1)
     return answers
@@ -191,9 +200,9 @@ def _means(place: Array, rows: Array, count: int, prior: Array | None = None) ->
 def _useless(column: Column, data: Array) -> Finding | None:
     if data.dtype == object:
         counts = Counter(data.tolist())
-        if len(counts) == 1:
+        missing = counts.pop(None, 0)
+        if len(counts) == 1 and not missing:
             return _constant(column)
-        counts.pop(None, None)
         single = sum(count == 1 for count in counts.values())
         if single >= UNIQUE * len(data):
             text = (
@@ -203,11 +212,11 @@ def _useless(column: Column, data: Array) -> Finding | None:
             )
             return Finding(column.name, "unique", text)
         return None
-    absent = values.is_missing(data)
-    known = data[~absent]
-    if not len(known) or (not absent.any() and (known == known[0]).all()):
+    if values.is_missing(data).any():
+        return None
+    if (data == data[0]).all():
         return _constant(column)
-    if column.kind == "numeric" and not absent.any() and _counts_upwards(known):
+    if column.kind == "numeric" and _counts_upwards(data):
         text = (
             f"column {column.name!r} numbers the rows: all its values are whole and different. "
             "A number that new rows continue tells nothing about them. Set feature = false for "

@@ -1,11 +1,16 @@
 """Columns that give the answer away are named with their cure; good strong ones are not."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from infra import project
+from shared import tables
 from shared.schema import Column, Target, Task
+from tests.support import jobs
+from training import data, environment
 from training.data import Part
 from training.evaluation import leakage
 
@@ -143,6 +148,31 @@ def test_columns_that_name_or_number_the_rows_are_told(random: np.random.Generat
         ("unique", "order"),
         ("unique", "row"),
     ]
+
+
+def test_an_example_as_it_is_shipped_raises_no_alarm(tmp_path: Path) -> None:
+    settings = project.load(jobs.ROOT / "examples/adult")
+    base = jobs.tree(tmp_path, tables.read(settings.data.files), settings.problem)
+    found = data.read(environment.read(["--base", str(base)]), settings.problem)
+    features = found.schema.features
+    assert not leakage.check(features, found.schema.target, found.train, found.validation)
+    skills = leakage.skill(features, found.schema.target, found.train, found.validation)
+    assert list(skills)[:2] == ["relationship", "marital-status"]
+
+
+@pytest.mark.parametrize(("rows", "kinds"), [(4000, ["leak"]), (120, [])])
+def test_on_few_rows_a_lead_may_be_chance(rows: int, kinds: list[str]) -> None:
+    truth = np.arange(rows) // 2 % 2
+    ahead = np.where(np.arange(rows) % 10 == 0, 1 - truth, truth)  # AUC 0.9
+    columns = {"ahead": ahead * 1.0, "other": np.random.default_rng(0).random(rows)}
+    assert [kind for kind, _ in found(numeric(*columns), "binary", columns, truth)] == kinds
+
+
+def test_fewer_than_twenty_validation_rows_judge_nothing() -> None:
+    truth = np.arange(60) % 2
+    assert not found(numeric("copy"), "binary", {"copy": truth * 1.0}, truth)
+    truth = np.arange(120) % 2
+    assert found(numeric("copy"), "binary", {"copy": truth * 1.0}, truth) == [("leak", "copy")]
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
