@@ -151,6 +151,7 @@ def test_what_was_found_stands_on_the_page() -> None:
     assert "<b>0.3</b>threshold (best f1, validation rows)" in page
     assert "<p>Scores on 5 test rows say little.</p>" in page
     assert "over-fits from epoch 3 on" in page
+    assert ">over-fits from epoch 3</text>" in page
     assert '<td>test, always the same answer</td><td class="n">0.5</td>' in page
     assert '<td class="n">0.45</td><td class="n">0.05</td>' in page
     assert "size: 0.20000 ± 0.01000" in page
@@ -193,12 +194,12 @@ def test_names_from_the_data_are_text_and_never_markup(task: Task) -> None:
 
 def test_a_search_of_many_trials_stays_readable() -> None:
     trials = [
-        Trial(n, {"dropout": n / 5000, "units": 2 ** (n % 8)}, "finished", ((1 / (n + 1),),))
-        for n in range(5000)
+        Trial(n, {"dropout": n / 10_000, "units": 2 ** (n % 8)}, "finished", ((1 / (n + 1),),))
+        for n in range(10_000)
     ]
     page = report.html(content(trials=trials))
     assert len(page) < 1_000_000
-    assert "The best 200 of 5000 trials" in page
+    assert "The best 200 of 10000 trials" in page
 
 
 def test_without_a_search_it_says_so() -> None:

@@ -66,14 +66,14 @@ class Axes:
         """A vertical line: how far chance goes."""
         self.line([(x, low), (x, high)], look)
 
-    def mark(self, x: float, words: str) -> None:
-        """A vertical line from top to bottom, with words beside it."""
+    def mark(self, x: float, words: str, look: str = "", *, row: int = 0) -> None:
+        """A vertical line from top to bottom, with words beside it, in one of some rows."""
         at, _ = self._place((x, self._y[0]))
         late = at > self._width * 0.7
         self._parts.append(
-            f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" '
+            f'<line class="mark {look}" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" '
             f'y2="{self._height - BOTTOM}"/>'
-            f'<text x="{at - 5 if late else at + 5:.1f}" y="{TOP + 12}" '
+            f'<text x="{at - 5 if late else at + 5:.1f}" y="{TOP + 12 + 15 * row}" '
             f'text-anchor="{"end" if late else "start"}">{escape(words)}</text>'
         )
 

@@ -8,7 +8,7 @@ from html import escape
 
 from training.evaluation.calibration import Bin
 from training.evaluation.curves import Points, Residuals
-from training.evaluation.diagnosis import History
+from training.evaluation.diagnosis import Diagnosis, History
 from training.evaluation.permutation import Importance
 from training.report.charts import Axes, opened, spread
 from training.report.tables import text
@@ -16,12 +16,12 @@ from training.tuning import Trial, best
 
 SQUARE = (320, 300)
 DIAGONAL = [(0.0, 0.0), (1.0, 1.0)]
-MOST_BARS, MOST_LINES, TICKS = 25, 200, 6
+MOST_BARS, MOST_LINES, MOST_WITH_WORDS, TICKS = 25, 200, 500, 6
 BAR = 22
 
 
-def losses(history: History, best_epoch: int) -> str:
-    """Training and validation loss by epoch, the kept epoch marked."""
+def losses(history: History, diagnosis: Diagnosis) -> str:
+    """Training and validation loss by epoch, with the kept epoch and where over-fitting begins."""
     names = ("train_loss", "val_loss")
     axes = Axes(
         "Training and validation loss by epoch",
@@ -31,7 +31,11 @@ def losses(history: History, best_epoch: int) -> str:
         "loss",
         whole=True,
     )
-    axes.mark(best_epoch, f"kept: epoch {best_epoch}")
+    axes.mark(diagnosis.best_epoch, f"kept: epoch {diagnosis.best_epoch}")
+    if diagnosis.from_epoch is not None:
+        axes.mark(
+            diagnosis.from_epoch, f"over-fits from epoch {diagnosis.from_epoch}", "bad", row=1
+        )
     for name, look in zip(names, ("a", "b"), strict=True):
         points = [(epoch, record[name]) for epoch, record in enumerate(history, start=1)]
         axes.line(points, look)
@@ -185,6 +189,9 @@ def best_so_far(trials: Sequence[Trial]) -> str:
         lowest = min(lowest, trial.loss)
         steps.append((trial.number + 1.0, min(lowest, top)))
     axes.line(steps, "b")
+    if len(shown) > MOST_WITH_WORDS:
+        axes.dots([(trial.number + 1, min(trial.loss, top)) for trial in shown], "a", radius=2)
+        return axes.svg()
     for trial in shown:
         said = f"trial {trial.number + 1}: {trial.loss:.5g} ({trial.state})"
         look = "a" if trial.state == "finished" else "a faint"

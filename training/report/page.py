@@ -50,7 +50,7 @@ svg .name { fill: var(--ink) } .grid { stroke: var(--grid) } .axis { stroke: var
 .line { fill: none; stroke-width: 2; stroke-linejoin: round } .line.thin { stroke-width: 1.2 }
 .line.a, .key.a { stroke: var(--a) } .line.b, .key.b { stroke: var(--b) }
 .chance { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4 }
-.mark { stroke: var(--good); stroke-dasharray: 4 4 } .whisker { stroke: var(--ink) }
+.mark { stroke: var(--good); stroke-dasharray: 4 4 } .mark.bad { stroke: var(--warn) } .whisker { stroke: var(--ink) }
 .dot.a, .bar.a { fill: var(--a) } .dot.b, .bar.b { fill: var(--b) } .faint { opacity: .45 }
 .key { display: inline-block; width: 1.4em; height: .2em; vertical-align: middle;
   margin: 0 .35em 0 0 } .key.a { background: var(--a) } .key.b { background: var(--b) }
@@ -149,7 +149,7 @@ def _diagnosis(content: Content) -> str:
         f'<div class="note {VERDICTS[diagnosis.verdict]}"><p>{escape(diagnosis.text)}</p></div>'
         '<div class="charts">'
         + _figure(
-            figures.losses(history, diagnosis.best_epoch),
+            figures.losses(history, diagnosis),
             '<span class="key a"></span>training loss, <span class="key b"></span>validation loss,'
             " both measured without dropout",
         )

@@ -11,7 +11,7 @@ import pytest
 from shared.errors import HyperparameterError, ProjectError
 from shared.hyperparameters import Choice, Range
 from shared.problem import Problem, Split, Tuning
-from shared.schema import Column, Target
+from shared.schema import Column, Target, Task
 from shared.sources import Source
 
 WEATHER = Source(
@@ -36,6 +36,17 @@ PROBLEM = Problem(
         space={"learning_rate": Range(1e-4, 1e-2, "log"), "dropout": Choice((0.0, 0.2))},
     ),
 )
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression"])
+def test_only_a_binary_target_has_a_threshold_to_choose(task: Task) -> None:
+    columns = (Column("distance", "numeric"),)
+    with pytest.raises(ProjectError, match=f"a {task} target has no threshold"):
+        Problem("p", columns, Target("late", task), threshold_rule="f1")
+    with pytest.raises(ProjectError, match=f"a {task} target has no threshold"):
+        Problem("p", columns, Target("late", task, threshold=0.3))
+    chosen = Problem("p", columns, Target("late", "binary"), threshold_rule="f1")
+    assert Problem.from_json(chosen.to_json()) == chosen
 
 
 def test_a_problem_read_back_from_json_is_the_same() -> None:
