@@ -30,6 +30,8 @@ channel = os.environ["SM_CHANNEL_TRAIN"]
 print("rows:", open(os.path.join(channel, "a.csv")).read(), flush=True)
 if "--fail" in sys.argv:
     raise ValueError("as asked")
+rate = json.loads(os.environ["SM_HPS"]).get("learning_rate", 0)
+print(f"[metric] val_loss={abs(rate - 0.1)};", flush=True)
 told = {"hyperparameters": json.loads(os.environ["SM_HPS"]), "arguments": sys.argv[1:]}
 json.dump(told, open(os.path.join(os.environ["SM_MODEL_DIR"], "told.json"), "w"))
 """
@@ -46,7 +48,8 @@ class Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def train(session: Any, role: str, directory: Path, **hyperparameters: object) -> Any:
+def prepare(session: Any, role: str, directory: Path, **hyperparameters: object) -> Any:
+    """A ModelTrainer, and the input data of its jobs."""
     from sagemaker.train.configs import Compute, InputData, SourceCode
     from sagemaker.train.model_trainer import ModelTrainer
 
@@ -64,9 +67,43 @@ def train(session: Any, role: str, directory: Path, **hyperparameters: object) -
         base_job_name="sdk",
         hyperparameters=hyperparameters,
     )
-    data = InputData(channel_name="train", data_source=f"s3://{bucket}/data")
+    return trainer, InputData(channel_name="train", data_source=f"s3://{bucket}/data")
+
+
+def train(session: Any, role: str, directory: Path, **hyperparameters: object) -> Any:
+    trainer, data = prepare(session, role, directory, **hyperparameters)
     trainer.train(input_data_config=[data], wait=True, logs=True)
     return trainer._latest_training_job
+
+
+def tune(session: Any, role: str, directory: Path) -> dict[str, Any]:
+    from sagemaker.core.parameter import CategoricalParameter, ContinuousParameter
+    from sagemaker.train.tuner import HyperparameterTuner
+
+    trainer, data = prepare(session, role, directory, learning_rate=0.1, activation="relu")
+    tuner = HyperparameterTuner(
+        model_trainer=trainer,
+        objective_metric_name="val_loss",
+        objective_type="Minimize",
+        metric_definitions=[{"Name": "val_loss", "Regex": "val_loss=([0-9.e-]+);"}],
+        hyperparameter_ranges={
+            "learning_rate": ContinuousParameter(0.01, 1, scaling_type="Logarithmic"),
+            "activation": CategoricalParameter(["relu", "prelu"]),
+        },
+        strategy="Bayesian",
+        max_jobs=3,
+        max_parallel_jobs=2,
+        random_seed=1,
+        base_tuning_job_name="sdk",
+    )
+    tuner.tune(inputs=[data], wait=False)
+    tuner.latest_tuning_job.wait(poll=1)
+    frame = tuner.analytics().dataframe()
+    return {
+        "best": tuner.best_training_job(),
+        "status": tuner.latest_tuning_job.hyper_parameter_tuning_job_status,
+        "rows": json.loads(frame.to_json(orient="records", date_format="iso")),
+    }
 
 
 def serve(role: str, image: str, model_data: str) -> dict[str, Any]:
@@ -117,6 +154,7 @@ def main() -> None:
         train(session, role, Path(directory), fail="yes")
     except Exception as error:
         seen["failure"] = str(error)
+    seen["tuning"] = tune(session, role, Path(directory))
     seen |= serve(role, image, model_data)
     (Path(directory) / "seen.json").write_text(json.dumps(seen))
 

@@ -55,6 +55,21 @@ def test_the_sdk_reports_the_failure_of_a_program(sdk: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+def test_the_sdks_tuner_tunes_and_analyses(bench: Bench, sdk: dict[str, Any]) -> None:
+    tuning = sdk["tuning"]
+    assert tuning["status"] == "Completed"
+    rows = tuning["rows"]
+    assert [row["TrainingJobStatus"] for row in rows] == ["Completed"] * 3
+    best = min(rows, key=lambda row: row["FinalObjectiveValue"])
+    assert tuning["best"] == best["TrainingJobName"]
+    found = bench.job(tuning["best"])
+    rate = float(found["HyperParameters"]["learning_rate"])
+    assert rate == pytest.approx(best["learning_rate"])
+    told = json.loads(unpacked(bench.get(found["ModelArtifacts"]["S3ModelArtifacts"]))["told.json"])
+    assert told["hyperparameters"]["activation"] in ("relu", "prelu")
+
+
+@pytest.mark.slow
 def test_the_sdks_resources_serve_and_clean_up(sdk: dict[str, Any]) -> None:
     assert sdk["echoed"] == "00ff"
     assert sdk["left"] == []
