@@ -172,11 +172,13 @@ def _positive(project: str, version: str) -> Any:
 
 
 def _python(cloud: Cloud, endpoint: str, body: Any) -> str:
+    from infra.aws import LocalSession
+
     options = f'"sagemaker-runtime", region_name="{cloud.account.region}"'
-    if cloud.account.local:
-        url = cloud.client("sagemaker-runtime").meta.endpoint_url
+    if isinstance(cloud, LocalSession):
+        url, key = cloud.cloud.url, cloud.cloud.access_key
         options += (
-            f', endpoint_url="{url}",\n    aws_access_key_id="local", aws_secret_access_key="local"'
+            f', endpoint_url="{url}",\n    aws_access_key_id="{key}", aws_secret_access_key="local"'
         )
     return (
         "import boto3, json\n"
@@ -188,7 +190,11 @@ def _python(cloud: Cloud, endpoint: str, body: Any) -> str:
 
 
 def _curl(cloud: Cloud, endpoint: str, body: Any) -> str:
-    user = "local:local" if cloud.account.local else '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
+    from infra.aws import LocalSession
+
+    user = '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
+    if isinstance(cloud, LocalSession):
+        user = f"{cloud.cloud.access_key}:local"
     data = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
     return (
         f'curl -s --aws-sigv4 "aws:amz:{cloud.account.region}:sagemaker" --user {user} \\\n'

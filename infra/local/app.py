@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import secrets
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -30,8 +31,15 @@ from infra.local.wire import RefusalError
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
+STRANGER = RefusalError(
+    "InvalidAccessKeyId",
+    "The AWS Access Key Id you provided does not exist in our records. "
+    "`.venv/bin/python -m infra.local status` shows the one of the local cloud's present start.",
+    403,
+)
 LARGEST_INVOCATION = 6_291_456
-_CREDENTIAL = re.compile(r"Credential=[^/,]+/\d+/[^/,]+/(?P<service>[^/,]+)/aws4_request")
+_CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,]+)/\d+/[^/,]+/(?P<service>[^/,]+)/aws4_request")
+_PRESIGNED = re.compile(r"(?:X-Amz-Credential=|AWSAccessKeyId=)(?P<key>[A-Z2-7]+)(?:%2F|/|&|$)")
 _INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
 _REASONS = {
     200: "OK",
@@ -75,6 +83,10 @@ class Application:
         service = match["service"] if match else None
         if service is None and environ.get("PATH_INFO") == HEALTH:
             return _send(start_response, 200, {}, json.dumps({"pid": os.getpid()}).encode())
+        match = match or _PRESIGNED.search(environ.get("QUERY_STRING", ""))
+        key = self._cloud.access_key.encode()
+        if not match or not secrets.compare_digest(match["key"].encode(), key):
+            return _refuse_in_kind(environ, start_response, request_id, STRANGER)
         if service == "sagemaker":
             return self._sagemaker(environ, start_response, request_id)
         if service == "iam":
@@ -176,19 +188,26 @@ class Application:
             refusal = RefusalError(
                 "InternalFailure", f"The local cloud failed: {type(error).__name__}: {error}", 500
             )
-        if "HTTP_X_AMZ_TARGET" in environ:
-            headers = {"Content-Type": "application/x-amz-json-1.1"}
-            return _refuse(start_response, headers, refusal, control=True)
-        detail = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
-        tail = f"<RequestId>{request_id}</RequestId>"
-        s3 = not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
-        text = (
-            f"<Error>{detail}{tail}</Error>"
-            if s3
-            else f"<ErrorResponse><Error>{detail}</Error>{tail}</ErrorResponse>"
-        )
-        xml = {"Content-Type": "application/xml"}
-        return _send(start_response, refusal.status, xml, text.encode())
+        return _refuse_in_kind(environ, start_response, request_id, refusal)
+
+
+def _refuse_in_kind(
+    environ: Environ, start_response: StartResponse, request_id: str, refusal: RefusalError
+) -> Iterable[bytes]:
+    """An error in the format of the protocol that the request speaks."""
+    if "HTTP_X_AMZ_TARGET" in environ:
+        headers = {"Content-Type": "application/x-amz-json-1.1"}
+        return _refuse(start_response, headers, refusal, control=True)
+    detail = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+    tail = f"<RequestId>{request_id}</RequestId>"
+    s3 = not environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+    text = (
+        f"<Error>{detail}{tail}</Error>"
+        if s3
+        else f"<ErrorResponse><Error>{detail}</Error>{tail}</ErrorResponse>"
+    )
+    xml = {"Content-Type": "application/xml"}
+    return _send(start_response, refusal.status, xml, text.encode())
 
 
 def _environ_key(header: str) -> str:

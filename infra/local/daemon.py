@@ -40,17 +40,19 @@ def main() -> None:
     port: int = listener.getsockname()[1]
     url = f"http://{LOCALHOST}:{port}"
     _allow_many_files()
-    children = environment.child(url, root)
+    access_key = environment.new_access_key()
+    children = environment.child(url, root, access_key)
     for name in [each for each in os.environ if each not in children]:
         del os.environ[name]
     os.environ.update(children)
-    environment.write_files(root)
+    environment.write_files(root, access_key)
     tempfile.tempdir = str(root / "work")
 
     from infra.local import server
     from infra.local.app import Application
 
-    cloud = Cloud(root, _work(root), url, settings, children, Ledger(root / "processes"))
+    ledger = Ledger(root / "processes")
+    cloud = Cloud(root, _work(root), url, access_key, settings, children, ledger)
     serving = server.serve(listener, Application(cloud, server.moto()))
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -59,7 +61,7 @@ def main() -> None:
     threading.Thread(target=serving.serve_forever, daemon=True).start()
     started = identity(os.getpid())
     assert started is not None
-    Record(os.getpid(), started, port).write(root)
+    Record(os.getpid(), started, port, access_key).write(root)
     threading.Thread(target=_warm, args=(cloud,), daemon=True).start()
     while not ended.wait(RECORD_INTERVAL) and _is_recorded(root):
         pass

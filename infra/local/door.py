@@ -43,23 +43,25 @@ class LocalCloud:
         root: its state directory.
         url: the address of every service in it.
         pid: its daemon's process.
+        access_key: what its clients must know; made anew by each start.
     """
 
     root: Path
     url: str
     pid: int
+    access_key: str
     region: str = environment.REGION
     account: str = environment.ACCOUNT
 
     def environment(self) -> dict[str, str]:
         """Variables that point any AWS SDK, and the AWS CLI, at this cloud and nowhere else."""
-        return environment.client(self.url, self.root)
+        return environment.client(self.url, self.root, self.access_key)
 
     def session(self) -> Any:
         """A boto3 session of this cloud; works for the SageMaker SDK, too."""
         from infra.local.session import LocalSession
 
-        return LocalSession(self.url, self.region)
+        return LocalSession(self.url, self.region, self.access_key)
 
     def push_image(
         self, repository: str, tag: str, tree: Path, commands: Mapping[str, Sequence[str]]
@@ -124,6 +126,7 @@ def ensure(root: Path) -> LocalCloud:
             if record and record.answers():
                 return _cloud(root, record)
             _clear(root, record)
+            root.chmod(0o700)  # it holds the key, and everything that passes through the cloud
             return _cloud(root, _start(root))
     except OSError as error:
         raise LocalCloudError(
@@ -156,7 +159,7 @@ def stop(root: Path) -> bool:
 
 
 def _cloud(root: Path, record: Record) -> LocalCloud:
-    return LocalCloud(root, record.url, record.pid)
+    return LocalCloud(root, record.url, record.pid, record.access_key)
 
 
 @contextmanager

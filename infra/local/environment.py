@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
-ACCESS_KEY = "local"
 SECRET_KEY = "local"  # noqa: S105
+KEY_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+KEY_LENGTH = 20
 # What must not reach a job or a server from whoever happened to start the daemon.
 LEFT_OUT = (
     *("AWS_", "BOTO_", "MOTO_", "SM_", "SAGEMAKER_", "TRAINING_JOB_", "TF_CONFIG"),
@@ -25,7 +27,15 @@ SageMaker:
 """
 
 
-def client(url: str, root: Path) -> dict[str, str]:
+def new_access_key() -> str:
+    """What a client must know to be answered: a secret of each start, in the form AWS's keys have.
+
+    Signatures are not checked, so the id itself is what is kept from others.
+    """
+    return "".join(secrets.choice(KEY_ALPHABET) for _ in range(KEY_LENGTH))
+
+
+def client(url: str, root: Path, access_key: str) -> dict[str, str]:
     """Variables that make any AWS SDK talk to the cloud at `url`."""
     directory = root / "aws"
     direct = ",".join(filter(None, [_direct(), "127.0.0.1", "localhost"]))
@@ -33,7 +43,7 @@ def client(url: str, root: Path) -> dict[str, str]:
         "NO_PROXY": direct,
         "no_proxy": direct,
         "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_SESSION_TOKEN": "",
         "AWS_REGION": REGION,
@@ -57,18 +67,20 @@ def images(root: Path) -> Path:
     return root / "work" / "images"
 
 
-def write_files(root: Path) -> None:
+def write_files(root: Path, access_key: str) -> None:
     """The files that `client` names."""
     directory = root / "aws"
     directory.mkdir(parents=True, exist_ok=True)
-    keys = f"aws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n"
+    keys = f"aws_access_key_id = {access_key}\naws_secret_access_key = {SECRET_KEY}\n"
     (directory / "config").write_text(f"[default]\nregion = {REGION}\n")
     (directory / "credentials").write_text(f"[default]\n{keys}")
     (directory / "sagemaker.yaml").write_text(TELEMETRY)
 
 
-def child(url: str, root: Path, own: Mapping[str, str] = os.environ) -> dict[str, str]:
+def child(
+    url: str, root: Path, access_key: str, own: Mapping[str, str] = os.environ
+) -> dict[str, str]:
     """What a job or a server inherits: the daemon's environment without the private parts."""
     kept = {name: value for name, value in own.items() if not name.startswith(LEFT_OUT)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, **client(url, root)}
+    return {**kept, "PATH": path, **client(url, root, access_key)}

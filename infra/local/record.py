@@ -17,11 +17,12 @@ HEALTH_TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Record:
-    """A daemon: its process, known by pid and start time, and its address."""
+    """A daemon: its process, known by pid and start time, its address, and its clients' key."""
 
     pid: int
     started: str
     port: int
+    access_key: str
 
     @property
     def url(self) -> str:
@@ -42,7 +43,12 @@ class Record:
         """The recorded daemon; None when there is no record that can be read."""
         try:
             content = json.loads((root / FILE).read_text())
-            return cls(int(content["pid"]), str(content["started"]), int(content["port"]))
+            return cls(
+                int(content["pid"]),
+                str(content["started"]),
+                int(content["port"]),
+                str(content["access_key"]),
+            )
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -14,7 +14,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from infra.local.environment import ACCESS_KEY, SECRET_KEY
+from infra.local.environment import SECRET_KEY
 
 # Where botocore looks for a profile and the user's files: nowhere.
 NOBODY = {
@@ -27,10 +27,10 @@ NOBODY = {
 class LocalSession(boto3.Session):
     """Give it to anything that takes a boto3 session."""
 
-    def __init__(self, url: str, region: str) -> None:
+    def __init__(self, url: str, region: str, access_key: str) -> None:
         core = botocore.session.Session(session_vars=NOBODY)
         super().__init__(
-            aws_access_key_id=ACCESS_KEY,
+            aws_access_key_id=access_key,
             aws_secret_access_key=SECRET_KEY,
             region_name=region,
             botocore_session=core,

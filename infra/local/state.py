@@ -64,6 +64,7 @@ class Cloud:
         root: the state directory.
         work: where jobs and servers have their files while they run.
         url: the address of everything.
+        access_key: what clients must know.
         environment: what jobs and servers inherit.
         ledger: which processes run.
         lock: held while resources are read or changed.
@@ -73,6 +74,7 @@ class Cloud:
     root: Path
     work: Path
     url: str
+    access_key: str
     settings: Settings
     environment: Mapping[str, str]
     ledger: Ledger
@@ -95,7 +97,7 @@ class Cloud:
         with self.making:
             if name not in self.clients:
                 config = Config(max_pool_connections=32, retries={"max_attempts": 2})
-                session = LocalSession(self.url, REGION)
+                session = LocalSession(self.url, REGION, self.access_key)
                 self.clients[name] = session.client(name, config=config)
             return self.clients[name]
 

@@ -4,6 +4,8 @@ import errno
 import http.client
 import json
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,20 +14,25 @@ from botocore.exceptions import ClientError
 
 from infra.local.app import Application
 from infra.local.processes import Ledger
+from infra.local.session import LocalSession
 from infra.local.state import Cloud, Settings, now, page
 from tests.support.local_cloud import BUCKET, Bench
 
 pytestmark = pytest.mark.slow
 
-SIGNED = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/sagemaker/aws4_request, Signature=x"
+
+def signed(key: str) -> dict[str, str]:
+    scope = f"{key}/20260101/us-east-1/sagemaker/aws4_request"
+    return {"Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, Signature=x"}
 
 
 def ask(
     bench: Bench, method: str, path: str, body: bytes = b"", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection(urlsplit(bench.cloud.url).netloc, timeout=30)
+    key = bench.cloud.access_key
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, body=body, headers={"Authorization": SIGNED, **named})
+    connection.request(method, path, body=body, headers={**signed(key), **named})
     response = connection.getresponse()
     answer = response.status, dict(response.headers), response.read()
     connection.close()
@@ -34,7 +41,7 @@ def ask(
 
 def test_an_operation_that_is_not_offered_is_refused_and_never_faked(bench: Bench) -> None:
     for operation, parameters in (
-        ("list_hyper_parameter_tuning_jobs", {}),
+        ("list_pipelines", {}),
         ("describe_pipeline", {"PipelineName": "x"}),
         (
             "update_endpoint_weights_and_capacities",
@@ -56,6 +63,32 @@ def test_a_web_page_is_refused_whatever_it_asks_for(bench: Bench) -> None:
         assert status == 403
         assert not any(name.startswith("Access-Control") for name in headers)
         assert b"does not answer web pages" in body
+
+
+@pytest.mark.parametrize("service", ["s3", "sagemaker", "sts", "logs"])
+def test_who_does_not_know_the_key_of_this_start_is_refused(bench: Bench, service: str) -> None:
+    url, region = bench.cloud.url, bench.cloud.region
+    stranger = LocalSession(url, region, "LOCAL").client(service)
+    calls = {
+        "s3": stranger.list_buckets,
+        "sagemaker": stranger.list_training_jobs,
+        "sts": stranger.get_caller_identity,
+        "logs": stranger.describe_log_groups,
+    }
+    with pytest.raises(ClientError) as error:
+        calls[service]()
+    assert error.value.response["Error"]["Code"] == "InvalidAccessKeyId"
+    assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_unsigned_requests_are_refused_and_presigned_ones_are_not(bench: Bench) -> None:
+    bench.put("presigned", "hello")
+    parameters = {"Bucket": BUCKET, "Key": "presigned"}
+    link = bench.s3.generate_presigned_url("get_object", Params=parameters)
+    with urllib.request.urlopen(link, timeout=30) as answer:
+        assert answer.read() == b"hello"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(link.partition("?")[0], timeout=30)
 
 
 def test_runtime_requests_that_are_not_offered_are_refused(bench: Bench) -> None:
@@ -120,7 +153,7 @@ def test_one_connection_serves_many_requests_even_after_a_refused_one(bench: Ben
     socket = None
     for size in (10, 7_000_000, 10):
         connection.request(
-            "POST", "/endpoints/x/invocations", b"x" * size, {"Authorization": SIGNED}
+            "POST", "/endpoints/x/invocations", b"x" * size, signed(bench.cloud.access_key)
         )
         response = connection.getresponse()
         response.read()
@@ -213,11 +246,14 @@ def test_a_full_disk_is_an_error_that_names_the_disk_and_is_not_retried(tmp_path
     def moto(environ: object, start_response: object) -> list[bytes]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    cloud = Cloud(
-        tmp_path, tmp_path, "http://127.0.0.1:1", Settings(), {}, Ledger(tmp_path / "processes")
-    )
+    ledger = Ledger(tmp_path / "processes")
+    cloud = Cloud(tmp_path, tmp_path, "http://127.0.0.1:1", "KEY", Settings(), {}, ledger)
     answers: list[str] = []
-    environ = {"PATH_INFO": "/bucket/key", "REQUEST_METHOD": "PUT"}
+    environ = {
+        "PATH_INFO": "/bucket/key",
+        "REQUEST_METHOD": "PUT",
+        "HTTP_AUTHORIZATION": signed("KEY")["Authorization"].replace("sagemaker", "s3"),
+    }
     body = Application(cloud, moto)(environ, lambda status, headers: answers.append(status))
     assert answers[0].startswith("507")
     assert f"the disk that holds {tmp_path} is full".encode() in b"".join(body)

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -237,7 +238,15 @@ def test_its_environment_beats_whatever_the_user_has_set(root: Path, tmp_path: P
         text=True,
         check=True,
     )
-    assert shown.stdout.split() == ["local", "None", "us-east-1", cloud.url]
+    assert shown.stdout.split() == [cloud.access_key, "None", "us-east-1", cloud.url]
+
+
+def test_its_key_changes_at_each_start_and_is_kept_from_other_users(root: Path) -> None:
+    first = local.ensure(root)
+    assert stat.S_IMODE(root.stat().st_mode) == 0o700
+    local.stop(root)
+    second = local.ensure(root)
+    assert first.access_key != second.access_key
 
 
 def test_its_session_ignores_profiles_and_endpoints_of_others(
