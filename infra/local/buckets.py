@@ -71,7 +71,12 @@ class Buckets:
             raise MissingError(str(error)) from None
 
     def download_prefix(
-        self, prefix: Location, directory: Path, share: tuple[int, int] | None = None
+        self,
+        prefix: Location,
+        directory: Path,
+        *,
+        share: tuple[int, int] | None = None,
+        changing: bool = False,
     ) -> None:
         """Every object below a prefix, as SageMaker lays a channel out.
 
@@ -82,6 +87,7 @@ class Buckets:
             prefix: where.
             directory: made, even if this share is empty.
             share: (k, n) takes the k-th, (k + n)-th, … of the keys in their order; None all.
+            changing: somebody else may delete there, and what went meanwhile is left out.
 
         Raises:
             MissingError: nothing there, or no such bucket.
@@ -98,7 +104,11 @@ class Buckets:
             target = (directory / key[len(base) :]).resolve()
             if not target.is_relative_to(directory.resolve()):
                 raise MissingError(f"the key {key!r} leaves its channel's directory")
-            self.download(Location(prefix.bucket, key), target)
+            try:
+                self.download(Location(prefix.bucket, key), target)
+            except MissingError:
+                if not changing:
+                    raise
 
     def upload(self, source: Path, target: Location) -> None:
         """One file into an object."""

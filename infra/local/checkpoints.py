@@ -34,7 +34,7 @@ class CheckpointSync:
         self._directory.mkdir(parents=True, exist_ok=True)
         folder = Location(self._prefix.bucket, self._prefix.key.rstrip("/") + "/")
         if any(self._buckets.list(folder)):
-            self._buckets.download_prefix(folder, self._directory)
+            self._buckets.download_prefix(folder, self._directory, changing=True)
         self._known = self._scan()
         self._thread.start()
 

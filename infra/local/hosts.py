@@ -102,7 +102,7 @@ class Host:
             place = self.layout.data / channel["ChannelName"]
             try:
                 self._buckets.download_prefix(
-                    Location.parse(source["S3Uri"]), place, share if sharded else None
+                    Location.parse(source["S3Uri"]), place, share=share if sharded else None
                 )
             except MissingError:
                 raise JobError(
