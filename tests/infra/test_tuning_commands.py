@@ -14,6 +14,7 @@ import pytest
 
 from infra import local
 from tests.support import projects
+from tests.support.quick_search import CHILD
 from tests.support.quick_training import Said, command, installed
 
 pytestmark = pytest.mark.slow
@@ -30,27 +31,6 @@ TOML = projects.TOML.split("[sources")[0] + textwrap.dedent(
     dropout = ["auto", 0.1, 0.2, 0.3]
     """
 )
-CHILD = """\
-import json, os, shutil
-from pathlib import Path
-raw = json.loads(Path(os.environ["SM_INPUT_CONFIG_DIR"], "hyperparameters.json").read_text())
-if "_tuning_objective_metric" not in raw:  # a search inside the job
-    raw["dropout"] = "0.3"
-    print("[trial] 1/2 val_loss=0.7 best=0.7 {dropout=0.1} pruned")
-    print("[trial] 2/2 val_loss=0.5 best=0.5 {dropout=0.3}")
-dropout, epochs = json.loads(raw["dropout"]), json.loads(raw["epochs"])
-if dropout == 0.1:
-    Path(os.environ["SM_OUTPUT_DIR"], "failure").write_text("the loss is not finite")
-    raise SystemExit(1)
-loss = {"auto": 0.6, 0.2: 0.4, 0.3: 0.5}[dropout]
-for epoch in range(1, epochs + 1):
-    print(f"[metric] epoch={epoch} val_loss={loss + 0.01}", flush=True)
-print(f"[metric] epoch={epochs} val_loss={loss}", flush=True)
-bundle = Path(__file__).parent / "bundle"
-shutil.copytree(bundle, os.environ["SM_MODEL_DIR"], dirs_exist_ok=True)
-report = Path(os.environ["SM_OUTPUT_DATA_DIR"], "report.html")
-report.write_text(f"<html>{dropout}</html>")
-"""
 
 
 class Place:
