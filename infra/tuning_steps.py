@@ -45,14 +45,13 @@ def tuning_steps(
             "sagemaker", "create_hyper_parameter_tuning_job", job.request(attempt, finished)
         )
         step("create", name, reason, Wait("tuning", name, patience), call)
-    uri = job.model_data(attempt)
+    bucket, _, key = job.model_data(attempt).removeprefix("s3://").partition("/")
     if last and last.bundle:
-        same.append(Unchanged("bundle", uri, "the best trial's"))
+        same.append(Unchanged("bundle", key, "the best trial's"))
     else:
         names = [job.name(number) for number in range(1, attempt + 1)]
-        bucket, _, key = uri.removeprefix("s3://").partition("/")
         keep = Call("search", "keep_best", {"names": names, "bucket": bucket, "key": key})
-        steps.append(Step("train", "create", "bundle", uri, "the best trial's is kept here", keep))
+        steps.append(Step("train", "create", "bundle", key, "the best trial's is kept here", keep))
     return attempt
 
 

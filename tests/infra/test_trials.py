@@ -157,6 +157,15 @@ def test_what_the_best_child_left_is_copied_bundle_last(want: TuningJob) -> None
     assert list(cloud.objects)[-1] == "kept/output/model.tar.gz"
 
 
+def test_a_child_without_a_report_is_kept_all_the_same(want: TuningJob) -> None:
+    cloud = FakeCloud()
+    name = searched(cloud, want)
+    for key in [key for key in cloud.objects if key.endswith("output.tar.gz")]:
+        del cloud.objects[key]
+    keep_best(cloud, [name], "bucket", "kept/output/model.tar.gz")
+    assert "kept/output/model.tar.gz" in cloud.objects
+
+
 def test_the_best_of_a_search_that_went_on_may_be_of_its_first_part(want: TuningJob) -> None:
     cloud = FakeCloud()
     first = searched(cloud, want)
