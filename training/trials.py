@@ -6,12 +6,17 @@ Not here: which hyperparameters are tried, in which order, and what is kept of t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from shared.hyperparameters import Hyperparameters
-from training import tuning
+from shared.problem import Tuning
+from training import tuning, workers
 from training.checkpoints import Checkpoints
 from training.console import say, warn
 from training.preparation import Prepared, cross_validation
+
+OWN_MEMORY = 512 * 2**20
+"""Bytes that a worker takes for itself: TensorFlow's graphs, and a network with its optimizer."""
 
 
 def tune(prepared: Prepared) -> list[tuning.Trial]:
@@ -19,9 +24,11 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
     wanted, start = prepared.problem.tuning, prepared.start
     if prepared.job.tuned_by_service or not tuning.wanted(wanted):
         return []
-    folds = f", {wanted.folds} folds each" if wanted.folds > 1 else ""
-    say("stage", f"tune {wanted.count} trials, {wanted.strategy}{folds}")
     parts = cross_validation(prepared) if wanted.folds > 1 else [prepared]
+    side = _side(wanted, parts)
+    folds = f", {wanted.folds} folds each" if wanted.folds > 1 else ""
+    beside = f", {side.processes} at a time" if side.processes > 1 else ""
+    say("stage", f"tune {wanted.count} trials, {wanted.strategy}{folds}{beside}")
 
     def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> tuning.Losses:
         most = tuning.epochs(wanted, chosen)
@@ -41,7 +48,43 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
         say("trial", f"{trial.number + 1}/{wanted.count} {scores} {{{tried}}}{state}")
 
     kept = Checkpoints(prepared.job.checkpoints, f"{prepared.identity}-trials", warn)
-    return tuning.search(wanted, start, objective, kept, show)
+    return tuning.search(wanted, start, objective, kept, report=show, side=side)
+
+
+def _side(wanted: Tuning, parts: Sequence[Prepared]) -> tuning.Side:
+    """How many trials run at a time: as many as cores and memory allow, unless the project says."""
+    arrays = [
+        array
+        for part in parts
+        for rows in (part.rows["training"], part.rows["validation"])
+        for array in (rows.numeric, rows.codes, rows.target)
+    ]
+    # The rows themselves are shared, but TensorFlow's copy of them is not.
+    room = workers.most(OWN_MEMORY + 2 * sum(array.nbytes for array in arrays))
+    trials = tuning.at_a_time(wanted, room)
+    processes = min(trials, room, wanted.count) if _forkable() else 1
+
+    def begin() -> None:
+        import tensorflow as tf
+
+        threads = max(1, workers.cores() // processes)
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+    return tuning.Side(trials, processes, begin)
+
+
+def _forkable() -> bool:
+    """Whether TensorFlow has run no operation in this process: its threads survive no fork."""
+    import tensorflow as tf
+
+    try:
+        # Refused once it has begun; 0, which leaves the number to TensorFlow, is what it was.
+        for threads in (1, 0):
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError:
+        return False
+    return True
 
 
 def _short(value: object) -> str:

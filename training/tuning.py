@@ -6,17 +6,20 @@
     bayesian    drawn where the earlier trials did well
     hyperband   drawn at random; most get few epochs, the best of them more
 
-What is drawn, Optuna proposes (ask); we train and report (tell). Each trial's sampler is made anew,
-seeded from the study's seed and the trial's number, and shown the earlier trials; so trial 5 of a
-resumed search is trial 5 of one never stopped. What a finished trial found lies as one small JSON
+What is drawn, Optuna proposes (proposals.py). What a finished trial found lies as one small JSON
 document in the checkpoint folder; Optuna's own storage and pickles are not used.
 
-The first trial drawn takes the project's own values, as far as the space holds them: a search
-should not end worse than what it began with. Random and bayesian trials train for half the epochs,
-enough to rank them, and one whose best loss lies above the median of the earlier trials' at the
-same epoch stops there. What is listed is tried to the end, as scikit-learn's GridSearchCV does.
+Trials run side by side where there is room (workers.py). What a trial draws and when it is pruned
+follow from the study's seed, the trial's number and the results of the trials up to a fixed number
+before its own, never from which of the later ones happens to have ended. So a search that was
+stopped ends as one never stopped, trial for trial, one at a time or many.
 
-Here: the space, the order of trials, what is kept of them. Not here: what a trial does (train.py).
+Random and bayesian trials train for half the epochs, enough to rank them, and one whose best loss
+lies above the median of the earlier trials' at the same epoch stops there. What is listed is tried
+to the end, as scikit-learn's GridSearchCV does.
+
+Here: the order of trials, when one ends, what is kept of them. Not here: what a trial does
+(trials.py).
 """
 
 from __future__ import annotations
@@ -25,23 +28,27 @@ import dataclasses
 import itertools
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Literal
 
 from shared import documents
 from shared.errors import CheckpointError, KitError, TrainingError
-from shared.hyperparameters import Choice, Hyperparameters, Range
+from shared.hyperparameters import Choice, Hyperparameters
 from shared.problem import LISTED, Tuning
+from training import proposals
 from training.checkpoints import Checkpoints
+from training.workers import Crash, Crew
 
 HALF = ("random", "bayesian")
 TRIALS_BEFORE_PRUNING = 3
 EPOCHS_BEFORE_PRUNING = 3
 REDUCTION = 3
 TRIALS_FOR_IMPORTANCE = 8
+ROUNDS = 4
+"""Where the project leaves it open, what is drawn is drawn in about so many rounds, or more."""
 
 Values = Mapping[str, bool | int | float | str]
 Losses = Sequence[Sequence[float]]
@@ -83,6 +90,35 @@ class Trial:
         return statistics.pstdev(min(self.losses, key=statistics.fmean)) if self.losses else 0.0
 
 
+@dataclass(frozen=True)
+class Task:
+    """One trial to run.
+
+    Args:
+        number, values: the trial's.
+        bars: by epoch, from the first on: the loss above which the trial ends there, if any.
+    """
+
+    number: int
+    values: Values
+    bars: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """How trials run side by side.
+
+    Args:
+        trials: at a time: it decides which earlier results a trial knows of, and so the study.
+        processes: that there is room for. With 1 the trials run one after another in this one.
+        begin: what a worker process does first.
+    """
+
+    trials: int = 1
+    processes: int = 1
+    begin: Callable[[], None] = lambda: None
+
+
 def wanted(tuning: Tuning) -> bool:
     """Whether there is something to search inside the job."""
     return bool(tuning.count) and tuning.where == "job"
@@ -99,12 +135,28 @@ def complete(losses: Losses, most: int, patience: int) -> bool:
     return len(curve) >= most or len(curve) - 1 - curve.index(min(curve)) >= max(patience, 1)
 
 
+def at_a_time(tuning: Tuning, room: int) -> int:
+    """How many trials run at a time where the project leaves it open.
+
+    Args:
+        tuning: as the project wants it.
+        room: for so many there are cores and memory.
+    """
+    if tuning.parallel != "auto":
+        return tuning.parallel
+    # One that learns from earlier trials needs some that are earlier.
+    useful = tuning.count if tuning.strategy in LISTED else math.ceil(tuning.count / ROUNDS)
+    return max(1, min(room, useful))
+
+
 def search(
     tuning: Tuning,
     start: Hyperparameters,
     objective: Objective,
     kept: Checkpoints,
+    *,
     report: Callable[[Trial, Trial], None],
+    side: Side = Side(),
 ) -> list[Trial]:
     """Run the trials that are not yet done.
 
@@ -113,9 +165,10 @@ def search(
         start: the values of everything that is not searched, and of the first trial drawn.
         objective: (hyperparameters, go_on) → validation losses by epoch and fold. It calls go_on
             with the losses so far after each epoch but the last and stops when the answer is
-            False. A TrainingError fails the trial, not the search.
+            False. What it raises fails the trial, not the search.
         kept: where finished trials are kept.
         report: told of each trial as it ends, and of the best so far.
+        side: how many run at a time.
 
     Returns:
         All trials, in order.
@@ -124,15 +177,46 @@ def search(
         TrainingError: every trial failed.
     """
     listed = _listed(tuning, start)
-    trials: list[Trial] = []
+    done: dict[int, Trial] = {}
     for number in range(tuning.count):
         trial = _kept(kept, number)
-        if trial is None:
-            values = listed[number] if listed else _propose(number, tuning, start, trials)
-            trial = _run(number, values, tuning, start=start, objective=objective, earlier=trials)
+        if trial is not None:
+            done[number] = trial
+            report(trial, best(done.values()))
+    tried = {number: trial.values for number, trial in done.items()}
+    left = deque(number for number in range(tuning.count) if number not in done)
+
+    def known(number: int) -> range:
+        """The trials whose results this one may know, so that all of `side` can be busy."""
+        return range(0 if listed else max(0, number - 2 * (side.trials - 1)))
+
+    def task(number: int) -> Task:
+        if listed:
+            return Task(number, listed[number], ())
+        earlier = [done[n] for n in known(number)]
+        pending = [tried[n] for n in range(len(earlier), number)]
+        values = proposals.propose(number, tuning, start, earlier, pending)
+        return Task(number, values, _bars(tuning, number, start.epochs, earlier))
+
+    def work(given: bytes) -> bytes:
+        told = documents.decode(Task, documents.loads(given, "task"), "task")
+        return documents.dumps(_run(told, start, objective)).encode()
+
+    with Crew(min(side.trials, side.processes), work, side.begin) as crew:
+        while len(done) < tuning.count:
+            while left and crew.idle and all(n in done for n in known(left[0])):
+                next_one = task(left.popleft())
+                tried[next_one.number] = next_one.values
+                crew.start(next_one.number, documents.dumps(next_one).encode())
+            number, result = crew.finished()
+            if isinstance(result, Crash):
+                trial = Trial(number, tried[number], "failed", (), str(result))
+            else:
+                trial = documents.decode(Trial, documents.loads(result, "trial"), "trial")
             kept.write_document(_name(number), trial)
-        trials.append(trial)
-        report(trial, best(trials))
+            done[number] = trial
+            report(trial, best(done.values()))
+    trials = [done[number] for number in range(tuning.count)]
     if best(trials).state == "failed":
         raise TrainingError(
             f"all {len(trials)} trials failed; the last one: {trials[-1].error}",
@@ -142,9 +226,9 @@ def search(
     return trials
 
 
-def best(trials: Sequence[Trial]) -> Trial:
+def best(trials: Iterable[Trial]) -> Trial:
     """The trial of the lowest loss; the earliest of equals."""
-    return min(trials, key=lambda trial: trial.loss)
+    return min(trials, key=lambda trial: (trial.loss, trial.number))
 
 
 def with_values(start: Hyperparameters, values: Values) -> Hyperparameters:
@@ -187,7 +271,7 @@ def importance(tuning: Tuning, trials: Sequence[Trial]) -> dict[str, float]:
         return {}
     import optuna
 
-    study = _study(tuning, finished, optuna.samplers.RandomSampler(seed=tuning.seed))
+    study = proposals.study(tuning, finished, optuna.samplers.RandomSampler(seed=tuning.seed))
     judge = optuna.importance.FanovaImportanceEvaluator(max_depth=8, seed=tuning.seed)
     shares = optuna.importance.get_param_importances(study, evaluator=judge)
     return {name: float(share) for name, share in shares.items()}
@@ -205,51 +289,58 @@ def _listed(tuning: Tuning, start: Hyperparameters) -> list[Values]:
     return [own | dict(candidate) for candidate in tuning.candidates]
 
 
-def _run(
-    number: int,
-    values: Values,
-    tuning: Tuning,
-    *,
-    start: Hyperparameters,
-    objective: Objective,
-    earlier: Sequence[Trial],
-) -> Trial:
+def _run(task: Task, start: Hyperparameters, objective: Objective) -> Trial:
     losses: Losses = ()
     pruned = False
 
     def go_on(so_far: Losses) -> bool:
         nonlocal losses, pruned
         losses = so_far
-        pruned = _behind(tuning, number, _means(so_far), start.epochs, earlier)
+        bar = task.bars[len(so_far) - 1] if len(so_far) <= len(task.bars) else None
+        pruned = bar is not None and min(_means(so_far)) > bar
         return not pruned
 
     def ended(state: Literal["finished", "pruned", "failed"], error: str | None = None) -> Trial:
-        return Trial(number, values, state, tuple(tuple(folds) for folds in losses), error)
+        curves = tuple(tuple(folds) for folds in losses)
+        return Trial(task.number, task.values, state, curves, error)
 
     try:
-        losses = objective(with_values(start, values), go_on)
-    except TrainingError as exception:
+        losses = objective(with_values(start, task.values), go_on)
+    except KitError as exception:
         return ended("failed", str(exception))
+    except Exception as exception:
+        traceback.print_exc()
+        first = f"{exception}".partition("\n")[0]
+        return ended("failed", f"{type(exception).__name__}: {first}")
     return ended("pruned" if pruned else "finished")
 
 
-def _behind(
-    tuning: Tuning, number: int, curve: Sequence[float], most: int, earlier: Sequence[Trial]
-) -> bool:
-    """Whether a trial with these mean losses by epoch is not worth another one."""
-    if tuning.strategy in LISTED:
-        return False
-    epoch = len(curve)
+def _bars(
+    tuning: Tuning, number: int, most: int, earlier: Sequence[Trial]
+) -> tuple[float | None, ...]:
+    """By epoch: the loss above which a trial is not worth another one, given the earlier ones."""
+    longest = max((len(trial.losses) for trial in earlier), default=0)
     if tuning.strategy == "hyperband":
         looks = rungs(number, most)
         peers = [trial for trial in earlier if rungs(trial.number, most) == looks]
-        losses = sorted([min(curve), *_best_by(epoch, peers)])
-        passing = losses[max(1, len(losses) // REDUCTION) - 1]
-        return epoch in looks and min(curve) > passing
-    rivals = _best_by(epoch, earlier)
-    if epoch < EPOCHS_BEFORE_PRUNING or len(rivals) < TRIALS_BEFORE_PRUNING:
-        return False
-    return min(curve) > statistics.median(rivals)
+        return tuple(
+            _third(_best_by(epoch, peers)) if epoch in looks else None
+            for epoch in range(1, longest + 1)
+        )
+    return tuple(
+        _median(_best_by(epoch, earlier)) if epoch >= EPOCHS_BEFORE_PRUNING else None
+        for epoch in range(1, longest + 1)
+    )
+
+
+def _third(losses: Sequence[float]) -> float | None:
+    """What the best third of these and of one more has at most; it alone is always among them."""
+    passing = max(1, (len(losses) + 1) // REDUCTION)
+    return sorted(losses)[passing - 1] if losses else None
+
+
+def _median(losses: Sequence[float]) -> float | None:
+    return statistics.median(losses) if len(losses) >= TRIALS_BEFORE_PRUNING else None
 
 
 def _best_by(epoch: int, trials: Sequence[Trial]) -> list[float]:
@@ -259,75 +350,6 @@ def _best_by(epoch: int, trials: Sequence[Trial]) -> list[float]:
 
 def _means(losses: Losses) -> list[float]:
     return [statistics.fmean(folds) for folds in losses]
-
-
-def _propose(
-    number: int, tuning: Tuning, start: Hyperparameters, earlier: Sequence[Trial]
-) -> Values:
-    import optuna
-
-    seed = int(np.random.SeedSequence([tuning.seed, number]).generate_state(1)[0])
-    if tuning.strategy == "bayesian":
-        startup = max(2, min(10, tuning.trials // 4))
-        sampler: Any = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-    else:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    study = _study(tuning, earlier, sampler)
-    if number == 0:
-        own = {name: _held(space, getattr(start, name)) for name, space in tuning.space.items()}
-        study.enqueue_trial({name: value for name, value in own.items() if value is not None})
-    asked = study.ask(_distributions(tuning))
-    return {name: asked.params[name] for name in sorted(tuning.space)}
-
-
-def _study(tuning: Tuning, trials: Sequence[Trial], sampler: Any) -> Any:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="minimize", sampler=sampler)
-    space = _distributions(tuning)
-    for trial in trials:
-        failed = trial.state == "failed"
-        study.add_trial(
-            optuna.trial.create_trial(
-                state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
-                params=dict(trial.values),
-                distributions=space,
-                value=None if failed else trial.loss,
-            )
-        )
-    return study
-
-
-def _distributions(tuning: Tuning) -> dict[str, Any]:
-    return {name: _distribution(dimension) for name, dimension in sorted(tuning.space.items())}
-
-
-def _held(
-    dimension: Range | Choice, value: bool | int | float | str
-) -> bool | int | float | str | None:
-    """The value as the dimension has it (0 may stand there for 0.0), or None if it has it not."""
-    if isinstance(dimension, Choice):
-        alike = (
-            choice
-            for choice in dimension.values
-            if choice == value and isinstance(choice, bool) == isinstance(value, bool)
-        )
-        return next(alike, None)
-    if isinstance(value, str | bool):
-        return None
-    return value if dimension.min <= value <= dimension.max else None
-
-
-def _distribution(dimension: Range | Choice) -> Any:
-    import optuna.distributions as d
-
-    if isinstance(dimension, Choice):
-        return d.CategoricalDistribution(dimension.values)
-    log = dimension.scale == "log"
-    if dimension.integer:
-        return d.IntDistribution(int(dimension.min), int(dimension.max), log=log)
-    return d.FloatDistribution(dimension.min, dimension.max, log=log)
 
 
 def _name(number: int) -> str:

@@ -12,7 +12,7 @@ from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import Tuning
 from training import tuning
 from training.checkpoints import Checkpoints
-from training.tuning import GoOn, Losses, Trial
+from training.tuning import GoOn, Losses, Side, Trial
 
 SPACE = {
     "learning_rate": Range(1e-4, 1e-1, scale="log"),
@@ -46,6 +46,7 @@ class Bench:
         self.stop_at = -1
         self.epochs = 4
         self.folds = 1
+        self.side = Side()
 
     def objective(self, chosen: Hyperparameters, go_on: GoOn) -> Losses:
         if len(self.ran) == self.stop_at:
@@ -63,7 +64,12 @@ class Bench:
     def search(self, **settings: object) -> list[Trial]:
         wanted = Tuning(**{"trials": 6, "space": SPACE, **settings})  # type: ignore[arg-type]
         return tuning.search(
-            wanted, START, self.objective, self.kept, lambda *told: self.reported.append(told)
+            wanted,
+            START,
+            self.objective,
+            self.kept,
+            report=lambda *told: self.reported.append(told),
+            side=self.side,
         )
 
 
