@@ -5,7 +5,6 @@ Not here: which hyperparameters are tried, in which order, and what is kept of t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from shared.hyperparameters import Hyperparameters
@@ -31,14 +30,11 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
     say("stage", f"tune {wanted.count} trials, {wanted.strategy}{folds}{beside}")
 
     def objective(chosen: Hyperparameters, go_on: tuning.GoOn) -> tuning.Losses:
-        most = tuning.epochs(wanted, chosen)
-        # A trial has a schedule of its own length: its last epochs are as calm as the final fit's.
-        own = dataclasses.replace(chosen, epochs=most)
-        trainers = [part.trainer(own) for part in parts]
+        trainers = [part.trainer(chosen) for part in parts]
         losses: list[list[float]] = []
         while True:
             losses.append([trainer.run_epoch()["val_loss"] for trainer in trainers])
-            if tuning.complete(losses, most, chosen.patience) or not go_on(losses):
+            if tuning.complete(losses, chosen.epochs, chosen.patience) or not go_on(losses):
                 return losses
 
     def show(trial: tuning.Trial, best: tuning.Trial) -> None:

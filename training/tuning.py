@@ -14,9 +14,9 @@ follow from the study's seed, the trial's number and the results of the trials u
 before its own, never from which of the later ones happens to have ended. So a search that was
 stopped ends as one never stopped, trial for trial, one at a time or many.
 
-Random and bayesian trials train for half the epochs, enough to rank them, and one whose best loss
-lies above the median of the earlier trials' at the same epoch stops there. What is listed is tried
-to the end, as scikit-learn's GridSearchCV does.
+A random or bayesian trial whose best loss lies above the median of the earlier trials' after 5, 10,
+20, … epochs stops there: successive halving that waits for nobody. What is listed is tried to the
+end, as scikit-learn's GridSearchCV does.
 
 Here: the order of trials, when one ends, what is kept of them. Not here: what a trial does
 (trials.py).
@@ -42,9 +42,8 @@ from training import proposals
 from training.checkpoints import Checkpoints
 from training.workers import Crash, Crew
 
-HALF = ("random", "bayesian")
 TRIALS_BEFORE_PRUNING = 3
-EPOCHS_BEFORE_PRUNING = 3
+FIRST_LOOK = 5
 REDUCTION = 3
 TRIALS_FOR_IMPORTANCE = 8
 ROUNDS = 4
@@ -122,11 +121,6 @@ class Side:
 def wanted(tuning: Tuning) -> bool:
     """Whether there is something to search inside the job."""
     return bool(tuning.count) and tuning.where == "job"
-
-
-def epochs(tuning: Tuning, chosen: Hyperparameters) -> int:
-    """How many epochs a trial trains at most."""
-    return math.ceil(chosen.epochs / 2) if tuning.strategy in HALF else chosen.epochs
 
 
 def complete(losses: Losses, most: int, patience: int) -> bool:
@@ -323,14 +317,11 @@ def _bars(
     if tuning.strategy == "hyperband":
         looks = rungs(number, most)
         peers = [trial for trial in earlier if rungs(trial.number, most) == looks]
-        return tuple(
-            _third(_best_by(epoch, peers)) if epoch in looks else None
-            for epoch in range(1, longest + 1)
-        )
-    return tuple(
-        _median(_best_by(epoch, earlier)) if epoch >= EPOCHS_BEFORE_PRUNING else None
-        for epoch in range(1, longest + 1)
-    )
+        bars = {epoch: _third(_best_by(epoch, peers)) for epoch in looks}
+    else:
+        doubling = (FIRST_LOOK * 2**times for times in range(longest.bit_length()))
+        bars = {epoch: _median(_best_by(epoch, earlier)) for epoch in doubling}
+    return tuple(bars.get(epoch) for epoch in range(1, longest + 1))
 
 
 def _third(losses: Sequence[float]) -> float | None:
