@@ -228,6 +228,7 @@ def test_every_combination_of_a_grid_is_tried_in_folds_and_told_beforehand(
     search = Tuning(
         strategy="grid",
         folds=3,
+        parallel=1,
         space={"learning_rate": Choice((0.001, 0.01)), "dropout": Choice((0.0, 0.2))},
     )
     base = jobs.tree(tmp_path, project=jobs.problem("regression", tuning=search))
