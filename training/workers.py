@@ -18,12 +18,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 END_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
@@ -39,10 +40,10 @@ Work = Callable[[bytes], bytes]
 class Crash:
     """A worker that ended in the middle of a task."""
 
-    code: int | None
+    code: int
 
     def __str__(self) -> str:
-        if self.code is None or self.code >= 0:
+        if self.code >= 0:
             return f"its process ended with code {self.code}"
         name = signal.Signals(-self.code).name
         why = ": memory may have run out" if name == "SIGKILL" else ""
@@ -120,42 +121,62 @@ class Crew:
 
 
 class _Worker:
+    # Not multiprocessing's Process: at exit that waits for children which a signal, arriving
+    # between fork and bookkeeping, has left to nobody. Here the kernel ends such a one.
     def __init__(self, begin: Callable[[], None], work: Work) -> None:
         self.pipe, theirs = multiprocessing.Pipe()
-        self._process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(os.getpid(), theirs, begin, work), daemon=True
-        )
-        self._process.start()
+        self._code: int | None = None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self._process = os.fork()
+        if self._process == 0:
+            _serve(parent, theirs, begin, work)
         theirs.close()
 
     def lives(self) -> bool:
         """Whether it has not ended."""
-        return self._process.is_alive()
+        self._collect(os.WNOHANG)
+        return self._code is None
 
-    def end(self) -> int | None:
+    def end(self) -> int:
         """Kill it unless it has ended; its exit code, negative for a signal."""
         self.pipe.close()
-        self._process.kill()
-        self._process.join()
-        return self._process.exitcode
+        if self.lives():
+            os.kill(self._process, signal.SIGKILL)
+        return self._collect()
+
+    def _collect(self, how: int = 0) -> int:
+        if self._code is None:
+            process, status = os.waitpid(self._process, how)
+            if process:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code or 0
 
 
-def _serve(parent: int, pipe: Connection, begin: Callable[[], None], work: Work) -> None:
-    # Ctrl-C and a stopped container reach the whole group; the parent decides what ends when.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(EASY_PREY)
-    begin()
-    while True:
-        try:
-            task = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        pipe.send_bytes(work(task))
+def _serve(parent: int, pipe: Connection, begin: Callable[[], None], work: Work) -> NoReturn:
+    """A worker's life; it never returns to what its parent was doing."""
+    code = 1
+    try:
+        # Ctrl-C and a stopped container reach the whole group; the parent decides what ends when.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ctypes.CDLL(None).prctl(END_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() == parent:
+            with contextlib.suppress(OSError):
+                Path("/proc/self/oom_score_adj").write_text(EASY_PREY)
+            begin()
+            while True:
+                pipe.send_bytes(work(pipe.recv_bytes()))
+    except EOFError:
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
 
 
 def cores() -> int:
