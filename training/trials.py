@@ -48,7 +48,10 @@ def tune(prepared: Prepared) -> list[tuning.Trial]:
 
 
 def _side(wanted: Tuning, parts: Sequence[Prepared]) -> tuning.Side:
-    """How many trials run at a time: as many as cores and memory allow, unless the project says."""
+    """How many trials run at a time: as many as there are cores, unless the project says.
+
+    Memory may allow fewer, and another amount after a restart; the study does not depend on it.
+    """
     arrays = [
         array
         for part in parts
@@ -57,8 +60,8 @@ def _side(wanted: Tuning, parts: Sequence[Prepared]) -> tuning.Side:
     ]
     # The rows themselves are shared, but TensorFlow's copy of them is not.
     room = workers.most(OWN_MEMORY + 2 * sum(array.nbytes for array in arrays))
-    trials = tuning.at_a_time(wanted, room)
-    processes = min(trials, room, wanted.count) if _forkable() else 1
+    trials = tuning.at_a_time(wanted, workers.cores())
+    processes = min(trials, room, wanted.count) if forkable() else 1
 
     def begin() -> None:
         import tensorflow as tf
@@ -70,7 +73,7 @@ def _side(wanted: Tuning, parts: Sequence[Prepared]) -> tuning.Side:
     return tuning.Side(trials, processes, begin)
 
 
-def _forkable() -> bool:
+def forkable() -> bool:
     """Whether TensorFlow has run no operation in this process: its threads survive no fork."""
     import tensorflow as tf
 

@@ -108,8 +108,8 @@ class Side:
     """How trials run side by side.
 
     Args:
-        trials: at a time: it decides which earlier results a trial knows of, and so the study.
-        processes: that there is room for. With 1 the trials run one after another in this one.
+        trials: at a time. It decides which earlier results a trial knows of, and so the study.
+        processes: as many as there is room for; with 1 the trials run one by one in this process.
         begin: what a worker process does first.
     """
 
@@ -129,18 +129,13 @@ def complete(losses: Losses, most: int, patience: int) -> bool:
     return len(curve) >= most or len(curve) - 1 - curve.index(min(curve)) >= max(patience, 1)
 
 
-def at_a_time(tuning: Tuning, room: int) -> int:
-    """How many trials run at a time where the project leaves it open.
-
-    Args:
-        tuning: as the project wants it.
-        room: for so many there are cores and memory.
-    """
+def at_a_time(tuning: Tuning, cores: int) -> int:
+    """How many trials run at a time: as the project says, or else by the cores that there are."""
     if tuning.parallel != "auto":
         return tuning.parallel
     # One that learns from earlier trials needs some that are earlier.
     useful = tuning.count if tuning.strategy in LISTED else math.ceil(tuning.count / ROUNDS)
-    return max(1, min(room, useful))
+    return max(1, min(cores, useful))
 
 
 def search(

@@ -144,7 +144,7 @@ def test_a_trial_that_raises_something_unforeseen_fails_alone(
 
 
 @pytest.mark.parametrize(
-    ("settings", "room", "expected"),
+    ("settings", "cores", "expected"),
     [
         ({"trials": 12}, 8, 3),
         ({"trials": 30}, 8, 8),
@@ -156,10 +156,10 @@ def test_a_trial_that_raises_something_unforeseen_fails_alone(
         ({"strategy": "grid", "space": GRID}, 4, 4),
     ],
 )
-def test_as_many_trials_at_a_time_as_there_is_room_for_and_as_learn_from_each_other(
-    settings: dict[str, Any], room: int, expected: int
+def test_as_many_trials_at_a_time_as_there_are_cores_and_as_learn_from_each_other(
+    settings: dict[str, Any], cores: int, expected: int
 ) -> None:
-    assert tuning.at_a_time(Tuning(**{"space": SPACE, **settings}), room) == expected
+    assert tuning.at_a_time(Tuning(**{"space": SPACE, **settings}), cores) == expected
 
 
 def started(folder: Path, strategy: str) -> multiprocessing.Process:
