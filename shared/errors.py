@@ -93,7 +93,23 @@ class BundleError(KitError):
 
 
 class StorageError(KitError):
-    """S3 or the disk refused, or gave back something else than was stored."""
+    """S3 or the disk refused, or gave back something else than was stored.
+
+    Args:
+        lost: what was asked for is not there or damaged, and will be so the next time; any other
+            refusal may pass, and says nothing about the content.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        cure: str | None = None,
+        lost: bool = False,
+    ) -> None:
+        super().__init__(message, where=where, cure=cure)
+        self.lost = lost
 
 
 class TrainingError(KitError):

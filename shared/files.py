@@ -71,7 +71,9 @@ def disk_error(exception: OSError, path: Path | str) -> StorageError:
     if exception.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError("no permission", where=where, cure="Check the rights of the folder")
     if exception.errno == errno.ENOENT:
-        return StorageError("there is no such file", where=where)
+        return StorageError("there is no such file", where=where, lost=True)
+    if exception.errno == errno.EIO:
+        return StorageError("the disk cannot read or write it", where=where, lost=True)
     return StorageError(exception.strerror or str(exception), where=where)
 
 

@@ -1,9 +1,16 @@
 """S3 and local paths behind the same few functions: verified, retried, atomic.
 
 The one place of shared, training and inference that talks to S3. A location is ``s3://bucket/key``
-or a local path. What is stored in S3 carries its SHA-256, which S3 checks on arrival and we check
-after download. boto3 is imported where it is used; its usual environment variables and files say
-which account and endpoint.
+or a local path. What is stored in S3 carries its SHA-256. S3 compares it on arrival and refuses
+what differs; what went up in parts (each compared on arrival) is asked for its size and digest
+afterwards; and whatever is read is compared with the digest. An object appears when all of it is
+there, never in part. No write is conditional: where two writers could meet, they write one content
+under one name.
+
+boto3's own retries (mode "standard") answer a throttled or a broken request, and an outer loop
+what they do not see: content that arrives damaged or breaks off, and a throttling that lasts. Both
+are bounded. boto3 is imported where it is used; its usual environment variables and files say which
+account and endpoint.
 """
 
 from __future__ import annotations
@@ -11,6 +18,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -22,13 +30,17 @@ from shared.errors import StorageError
 
 T = TypeVar("T")
 
-ATTEMPTS = 4
-FIRST_WAIT = 0.2
+ATTEMPTS = 5
+FIRST_WAIT = 0.5
+OWN_ATTEMPTS_OF_BOTO = 3
 PART = 64 << 20
 _TRANSIENT = {
     "InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "Throttling",
-    "ThrottlingException", "500", "502", "503", "504",
+    "ThrottlingException", "RequestLimitExceeded", "BandwidthLimitExceeded", "429", "500", "502",
+    "503", "504",
 }  # fmt: skip
+_DAMAGED_ON_THE_WAY = {"BadDigest", "XAmzContentChecksumMismatch", "IncompleteBody"}
+_RIGHTS = {"HeadObject": "GetObject", "ListObjectsV2": "ListBucket"}
 
 
 class _DamagedError(Exception):
@@ -36,10 +48,20 @@ class _DamagedError(Exception):
 
 
 def client(session: Any = None) -> Any:
-    """An S3 client of the given boto3 session, or of the default one."""
-    import boto3
+    """An S3 client of the given boto3 session, or of the default one.
 
-    return (session or boto3).client("s3")
+    Raises:
+        StorageError: boto3's settings are wrong.
+    """
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError
+
+    retries = {"mode": "standard", "total_max_attempts": OWN_ATTEMPTS_OF_BOTO}
+    try:
+        return (session or boto3).client("s3", config=Config(retries=retries, connect_timeout=10))
+    except BotoCoreError as exception:
+        raise _explained(exception, "s3://")[0] from exception
 
 
 def is_s3(location: str | Path) -> bool:
@@ -81,7 +103,7 @@ def read_bytes(location: str | Path, s3: Any = None) -> bytes:
 
 
 def write_bytes(location: str | Path, data: bytes, s3: Any = None) -> None:
-    """Store `data`; readers see the old content or the new one, never a part.
+    """Store `data`, in parts where it is large; readers see the old content or the new one.
 
     Raises:
         StorageError: the place cannot be written.
@@ -91,8 +113,17 @@ def write_bytes(location: str | Path, data: bytes, s3: Any = None) -> None:
         return
     bucket, key = split(str(location))
     service = s3 or client()
-    extra = _sealed(hashlib.sha256(data).hexdigest())
-    _attempt(lambda: service.put_object(Bucket=bucket, Key=key, Body=data, **extra), str(location))
+    digest = hashlib.sha256(data).hexdigest()
+    extra = _sealed(digest)
+
+    def put() -> None:
+        if len(data) < PART:
+            service.put_object(Bucket=bucket, Key=key, Body=data, **extra)
+            return
+        service.upload_fileobj(io.BytesIO(data), bucket, key, ExtraArgs=extra, Config=_transfer())
+        _check(service, bucket, key, len(data), digest)
+
+    _attempt(put, str(location))
 
 
 def upload(path: Path, location: str | Path, s3: Any = None) -> None:
@@ -107,11 +138,15 @@ def upload(path: Path, location: str | Path, s3: Any = None) -> None:
     bucket, key = split(str(location))
     service = s3 or client()
     with _disk(path):
-        extra = _sealed(files.sha256(path))
-    _attempt(
-        lambda: service.upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_transfer()),
-        str(location),
-    )
+        digest, size = files.sha256(path), path.stat().st_size
+
+    def put() -> None:
+        extra = _sealed(digest)
+        service.upload_file(str(path), bucket, key, ExtraArgs=extra, Config=_transfer())
+        if size >= PART:
+            _check(service, bucket, key, size, digest)
+
+    _attempt(put, str(location))
 
 
 def download(location: str | Path, path: Path, s3: Any = None) -> None:
@@ -184,6 +219,14 @@ def _transfer() -> Any:
     return TransferConfig(multipart_threshold=PART, multipart_chunksize=PART)
 
 
+def _check(service: Any, bucket: str, key: str, size: int, digest: str) -> None:
+    """What went up in parts has no digest of the whole that S3 could have compared."""
+    head = service.head_object(Bucket=bucket, Key=key)
+    stored = head["ContentLength"], head.get("Metadata", {}).get("sha256")
+    if stored != (size, digest):
+        raise _DamagedError(f"{stored[0]} bytes of digest {stored[1]} were stored")
+
+
 def _copy(source: Path, target: Path) -> None:
     with _disk(source), source.open("rb") as reading, files.atomic(target) as writing:
         shutil.copyfileobj(reading, writing, files.BLOCK)
@@ -233,7 +276,7 @@ def _explained(exception: Exception, where: str) -> tuple[StorageError, bool]:
     while cause is not None and not isinstance(cause, known.ClientError | known.BotoCoreError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(exception, _DamagedError):
-        return StorageError(f"the content is damaged: {exception}", where=where), True
+        return StorageError(f"the content is damaged: {exception}", where=where, lost=True), True
     if isinstance(cause, known.ClientError):
         return _refused(cause, where)
     if isinstance(cause, known.NoCredentialsError | known.PartialCredentialsError):
@@ -255,13 +298,16 @@ def _refused(exception: Any, where: str) -> tuple[StorageError, bool]:
         cure = "Check the name, or create the bucket"
         return StorageError("there is no such bucket", where=where, cure=cure), False
     if code in ("NoSuchKey", "404", "NotFound"):
-        return StorageError("there is no such object", where=where), False
+        return StorageError("there is no such object", where=where, lost=True), False
     if code in ("AccessDenied", "403", "Forbidden", "AllAccessDisabled"):
-        cure = "Check the role's rights, and that the bucket is yours"
+        right = _RIGHTS.get(exception.operation_name, exception.operation_name)
+        cure = f"Check the role's rights (s3:{right} is needed), and that the bucket is yours"
         return StorageError("access denied", where=where, cure=cure), False
     if code in ("ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken"):
         cure = "Renew the AWS credentials"
         return StorageError(
             f"the AWS credentials are refused: {text}", where=where, cure=cure
         ), False
-    return StorageError(f"S3 refuses: {code}: {text}", where=where), code in _TRANSIENT
+    again = code in _TRANSIENT or code in _DAMAGED_ON_THE_WAY
+    later = "Try again later" if again else None
+    return StorageError(f"S3 refuses: {code}: {text}", where=where, cure=later), again

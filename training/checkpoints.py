@@ -1,11 +1,14 @@
 """Checkpoints that survive a kill at any instant, a torn copy and a flipped bit.
 
 A checkpoint is a set of named arrays and a JSON document. Its arrays are written first
-(`epoch-0003.npz`), its manifest last (`epoch-0003.json`, with the arrays' SHA-256 and its own), so
-a checkpoint exists exactly when its manifest verifies. Each file is written outside the folder,
-synced to disk, and renamed into it, because SageMaker copies the folder to S3 all the time and in
-no order. Checkpoints of one job lie in a folder named after the job's identity (a digest of
-everything that decides its result), so another job's are never mistaken for them.
+(`epoch-0007-val_loss-0.41863.npz`), its manifest last (the same with `.json`: the arrays' SHA-256
+and its own), so a checkpoint exists exactly when its manifest verifies. Each file is written
+outside the location, synced to disk and renamed into it, because SageMaker copies the location to
+S3 all the time and in no order. Checkpoints of one job lie in a folder named after the job's
+identity (identity.py), and each document names its job, so another job's are never taken for them.
+
+Kept are the last two, the best epoch's, and one that has been there for a minute at least: a copy
+that runs behind short epochs finds that one whole, whatever it misses of the others.
 
 Here: what lies in that folder, also the tuning study's finished trials. Not here: which arrays
 decide the next step (fit.py), nor S3 itself (shared/storage.py).
@@ -19,6 +22,8 @@ import io
 import json
 import os
 import re
+import shutil
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -29,11 +34,14 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import documents, files, storage
-from shared.errors import CheckpointError, KitError, StorageError
+from shared.errors import CheckpointError, StorageError
 
-FORMAT = 1
+FORMAT = 2
 KEEP_LAST = 2
-_MANIFEST = re.compile(r"epoch-(\d{4,})\.json")
+SETTLED = 60.0
+"""Seconds after which a copy of the folder has surely seen a file."""
+METRIC = "val_loss"
+_FILE = re.compile(r"epoch-([0-9]{4,18})(?:-.*)?\.(json|npz)")
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -47,118 +55,234 @@ class Checkpoint:
     values: Mapping[str, Any]
 
 
-def identity(*parts: object) -> str:
-    """A digest of everything that decides a job's result: 16 hexadecimal digits."""
-    return hashlib.sha256(documents.dumps(parts).encode()).hexdigest()[:16]
-
-
 class Checkpoints:
-    """The checkpoints of one job.
+    """The checkpoints of one job, which one process writes.
 
     Args:
         location: a folder, or s3://bucket/prefix.
         job: the job's identity.
-        warn: told, in a sentence, of everything that was there and cannot be used.
+        warn: told, in a sentence, of everything that was there and cannot be used, and of what
+            could not be written.
+        writes: False on the hosts that only read what the first one wrote.
+        clock: seconds, of which only differences count.
+
+    Raises:
+        StorageError: S3 is meant, and boto3's settings are wrong.
     """
 
-    def __init__(self, location: str, job: str, warn: Callable[[str], None]) -> None:
-        self.location = f"{location.rstrip('/')}/{job}"
+    def __init__(
+        self,
+        location: str,
+        job: str,
+        warn: Callable[[str], None],
+        *,
+        writes: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        root = location.rstrip("/")
+        self.location = f"{root}/{job}"
+        self._job = job
         self._warn = warn
+        self._writes = writes
+        self._clock = clock
+        self._s3 = storage.client() if storage.is_s3(location) else None
+        self._staging = Path(f"{root}.writing") / job
+        self._settling: list[tuple[float, int]] = []
+        self._complete = False
+        self._failing = False
+        self._untidy = False
 
-    def save(self, checkpoint: Checkpoint, best_epoch: int) -> None:
-        """Write a checkpoint, then delete all but the last two and the best epoch's.
+    def save(self, checkpoint: Checkpoint, best_epoch: int, val_loss: float) -> None:
+        """Write a checkpoint, then delete those that are not kept any more.
+
+        Where it cannot be written and an earlier one is there to go on from, that is a warning, and
+        the next epoch is tried again: hours of training should not end for want of a few megabytes.
+
+        Args:
+            checkpoint: what to write.
+            best_epoch: the epoch whose checkpoint is kept besides the last ones.
+            val_loss: of this epoch, for the name.
 
         Raises:
-            CheckpointError: the disk or S3 refused.
+            CheckpointError: the disk or S3 refused, and no earlier checkpoint is complete.
         """
         data = encode_arrays(checkpoint.arrays)
-        name = f"epoch-{checkpoint.epoch:04d}"
+        name = f"epoch-{checkpoint.epoch:04d}-{METRIC}-{val_loss:.6g}".replace("+", "")
         body = {
             "format": FORMAT,
+            "job": self._job,
             "epoch": checkpoint.epoch,
             "arrays": list(checkpoint.arrays),
             "sha256": hashlib.sha256(data).hexdigest(),
             "values": checkpoint.values,
         }
-        self._put(f"{name}.npz", data)
-        self._put(f"{name}.json", seal(body))
-        epochs = self.epochs()
-        for epoch in epochs[:-KEEP_LAST]:
-            if epoch != best_epoch:
-                for suffix in ("json", "npz"):
-                    self._delete(f"epoch-{epoch:04d}.{suffix}")
+        content = {f"{name}.npz": data, f"{name}.json": seal(body)}
+        if self._write(content, f"the checkpoint of epoch {checkpoint.epoch}"):
+            self._prune(checkpoint.epoch, best_epoch)
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint that verifies; a damaged one is skipped with a warning."""
+        """The newest checkpoint that verifies; a damaged one is skipped with a warning.
+
+        Raises:
+            StorageError: one is there and cannot be read for a reason that may pass (S3 is out of
+                reach, a right is missing). To begin again would throw it away.
+        """
         loaded = (self.at(epoch) for epoch in reversed(self.epochs()))
         return next((checkpoint for checkpoint in loaded if checkpoint), None)
 
     def at(self, epoch: int) -> Checkpoint | None:
-        """The checkpoint of one epoch; None, with a warning, where it cannot be used."""
-        try:
-            return self._load(epoch)
-        except KitError as exception:
-            self._warn(f"The checkpoint of epoch {epoch} cannot be used ({exception})")
-            return None
+        """The checkpoint of one epoch; None, with a warning, where it cannot be used.
+
+        Raises:
+            StorageError: see `latest`.
+        """
+        for found, name in self._files():
+            if found == epoch and name.endswith(".json"):
+                try:
+                    checkpoint = self._load(name)
+                except CheckpointError as exception:
+                    self._warn(f"The checkpoint of epoch {epoch} cannot be used ({exception})")
+                    continue
+                self._complete = True
+                self._settling = [(self._clock(), epoch)]
+                return checkpoint
+        return None
 
     def epochs(self) -> list[int]:
         """The epochs that have a manifest, ascending."""
-        matches = (_MANIFEST.fullmatch(name) for name in self._names())
-        return sorted(int(match[1]) for match in matches if match)
+        return sorted({epoch for epoch, name in self._files() if name.endswith(".json")})
+
+    def settle(self, best_epoch: int) -> None:
+        """After the last epoch: leave the last two and the best."""
+        epochs = self.epochs()
+        self._settling = []
+        if epochs and self._writes:
+            self._prune(epochs[-1], best_epoch)
 
     def write_document(self, name: str, body: object) -> None:
-        """Write one sealed JSON document.
+        """Write one sealed JSON document; `save` says what happens where that cannot be done.
 
         Raises:
-            CheckpointError: the disk or S3 refused.
+            CheckpointError: the disk or S3 refused, and nothing earlier is complete.
         """
-        self._put(f"{name}.json", seal(body))
+        whole = {"format": FORMAT, "job": self._job, "name": name, "content": body}
+        self._write({f"{name}.json": seal(whole)}, f"{name}.json")
 
     def read_document(self, name: str) -> Any | None:
-        """The document, or None where there is none or (with a warning) it is damaged."""
+        """The document, or None where there is none or (with a warning) it is damaged.
+
+        Raises:
+            StorageError: it is there and cannot be read for a reason that may pass.
+        """
         if f"{name}.json" not in self._names():
             return None
         try:
-            return unseal(self._get(f"{name}.json"), name)
-        except KitError as exception:
+            body = self._open(f"{name}.json")
+            if body.get("name") != name:
+                raise CheckpointError(f"it is {body.get('name')}", where=f"{name}.json")
+        except CheckpointError as exception:
             self._warn(f"{name}.json cannot be used ({exception})")
             return None
+        self._complete = True
+        return body.get("content")
 
-    def _load(self, epoch: int) -> Checkpoint:
-        name = f"epoch-{epoch:04d}"
-        body = unseal(self._get(f"{name}.json"), f"{name}.json")
-        if body["format"] != FORMAT:
-            raise CheckpointError(f"format {body['format']} is not {FORMAT}", where=f"{name}.json")
-        data = self._get(f"{name}.npz")
+    def _load(self, name: str) -> Checkpoint:
+        body = self._open(name)
+        arrays = f"{name.removesuffix('json')}npz"
+        data = self._read(arrays)
         if hashlib.sha256(data).hexdigest() != body["sha256"]:
-            raise CheckpointError("its content is not what was written", where=f"{name}.npz")
+            raise CheckpointError("its content is not what was written", where=arrays)
         return Checkpoint(
             epoch=body["epoch"],
-            arrays=decode_arrays(data, body["arrays"], f"{name}.npz"),
+            arrays=decode_arrays(data, body["arrays"], arrays),
             values=body["values"],
         )
 
+    def _open(self, name: str) -> Any:
+        """The body of a document that is ours."""
+        body = unseal(self._read(name), name)
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            format_ = body.get("format") if isinstance(body, dict) else None
+            raise CheckpointError(
+                f"it was written in format {format_}, and format {FORMAT} is read here", where=name
+            )
+        if body.get("job") != self._job:
+            raise CheckpointError(
+                f"it belongs to the job {body.get('job')}, not to {self._job}", where=name
+            )
+        return body
+
+    def _read(self, name: str) -> bytes:
+        try:
+            return storage.read_bytes(f"{self.location}/{name}", self._s3)
+        except StorageError as exception:
+            if not exception.lost:
+                raise
+            raise CheckpointError(exception.message, where=name) from exception
+
     def _names(self) -> list[str]:
-        return [entry.rsplit("/", 1)[-1] for entry in storage.list_files(f"{self.location}/")]
+        found = storage.list_files(f"{self.location}/", self._s3)
+        return [entry.rsplit("/", 1)[-1] for entry in found]
 
-    def _get(self, name: str) -> bytes:
-        return storage.read_bytes(f"{self.location}/{name}")
+    def _files(self) -> list[tuple[int, str]]:
+        """Epoch and name of each file of a checkpoint."""
+        matches = (_FILE.fullmatch(name) for name in self._names())
+        return [(int(match[1]), match[0]) for match in matches if match]
 
-    def _delete(self, name: str) -> None:
-        storage.delete(f"{self.location}/{name}")
+    def _write(self, content: Mapping[str, bytes], what: str) -> bool:
+        """Write files in this order; whether that was done. `save` says when it may fail."""
+        if not self._writes:
+            return False
+        try:
+            for name, data in content.items():
+                self._put(name, data)
+        except StorageError as exception:
+            error = CheckpointError(
+                f"{what} could not be written: {exception.message}",
+                where=exception.where,
+                cure=exception.cure,
+            )
+            if not self._complete:
+                raise error from exception
+            if not self._failing:
+                self._warn(
+                    f"{error}. Training goes on without; if it is stopped now, it goes on from the "
+                    f"last checkpoint that could be written"
+                )
+            self._failing = True
+            if self._s3 is None:
+                for name in content:
+                    with contextlib.suppress(OSError):
+                        Path(self.location, name).unlink()
+            return False
+        if self._failing:
+            self._warn(f"Checkpoints can be written again, beginning with {what}")
+        self._failing, self._complete = False, True
+        return True
+
+    def _prune(self, last: int, best_epoch: int) -> None:
+        """Delete what is not kept; what is newer than the `last` epoch could not be used."""
+        now = self._clock()
+        if self._s3 is None and (not self._settling or now - self._settling[-1][0] >= SETTLED):
+            self._settling = [*self._settling[-1:], (now, last)]
+        try:
+            files_ = self._files()
+            earlier = sorted({e for e, name in files_ if name.endswith(".json") and e <= last})
+            kept = {*earlier[-KEEP_LAST:], best_epoch, *(epoch for _, epoch in self._settling)}
+            gone = [name for epoch, name in files_ if epoch not in kept or epoch > last]
+            # A manifest goes before its arrays: at no time does one stand for arrays that are gone.
+            for name in sorted(gone, key=lambda name: not name.endswith(".json")):
+                storage.delete(f"{self.location}/{name}", self._s3)
+        except StorageError as exception:
+            if not self._untidy:
+                self._warn(f"Old checkpoints cannot be deleted ({exception})")
+            self._untidy = True
 
     def _put(self, name: str, data: bytes) -> None:
-        try:
-            if storage.is_s3(self.location):
-                storage.write_bytes(f"{self.location}/{name}", data)
-            else:
-                _place(Path(self.location) / name, data)
-        except KitError as exception:
-            raise CheckpointError(
-                f"the checkpoint could not be written: {exception.message}",
-                where=f"{self.location}/{name}",
-                cure=exception.cure,
-            ) from exception
+        if self._s3 is not None:
+            storage.write_bytes(f"{self.location}/{name}", data, self._s3)
+        else:
+            _place(Path(self.location) / name, data, self._staging)
 
 
 def encode_arrays(arrays: Arrays) -> bytes:
@@ -206,19 +330,24 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _place(path: Path, data: bytes) -> None:
-    """Write beside the checkpoint location, then rename into it.
+def _place(path: Path, data: bytes, staging: Path) -> None:
+    """Write in `staging`, beside the checkpoint location, then rename into the location.
 
     The location may be a mount of its own (in a container it is), where a rename from outside is
     refused, and what lies beside it may be read-only; then the temporary file has to lie inside,
     under a name that nothing reads.
     """
-    outside = path.parent.parent.parent / f".writing-{os.getpid()}-{path.name}"
     try:
-        files.write(outside, data)
+        staging.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(outside, path)
-    except (OSError, StorageError):
-        with contextlib.suppress(OSError):
-            outside.unlink()
+        with (staging / path.name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(staging / path.name, path)
+    except OSError:
         files.write(path, data)
+    finally:  # what an earlier process was killed over goes with it
+        shutil.rmtree(staging, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            staging.parent.rmdir()

@@ -36,7 +36,8 @@ class Environment:
         model: what is written here becomes model.tar.gz.
         output: what is written here becomes output.tar.gz: the report and its figures.
         failure: where a failed job says why; its first 1024 characters reach the user.
-        checkpoints: a folder, or s3://bucket/prefix.
+        checkpoints: a folder, or s3://bucket/prefix; of several hosts the first one's, which all
+            read and it alone writes.
         hyperparameters: as given; text by SageMaker's rule, not yet decoded.
         job: the training job's name.
         tuned_by_service: a SageMaker tuning job chose the hyperparameters, so we must not.
@@ -107,7 +108,7 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
         model=place(flags.model, "SM_MODEL_DIR", base / "model"),
         output=place(flags.output, "SM_OUTPUT_DATA_DIR", output / "data"),
         failure=failure_file(arguments, variables),
-        checkpoints=flags.checkpoints or str(base / "checkpoints"),
+        checkpoints=_checkpoints(flags.checkpoints or str(base / "checkpoints"), hosts),
         hyperparameters=raw,
         job=variables.get("TRAINING_JOB_NAME")
         or _plain(raw.get("sagemaker_job_name"))
@@ -148,6 +149,11 @@ def _hosts(file: Path) -> tuple[str, tuple[str, ...]]:
         raise DataError("current_host and hosts are needed", where=str(file))
     # All instances must agree on the order, whoever listed them.
     return found["current_host"], tuple(sorted(found["hosts"], key=_numbered))
+
+
+def _checkpoints(location: str, hosts: Sequence[str]) -> str:
+    """Several hosts share one S3 prefix: there the first one's lie under its name, for all."""
+    return location if len(hosts) == 1 else f"{location.rstrip('/')}/{hosts[0]}"
 
 
 def _numbered(host: str) -> tuple[str, int]:

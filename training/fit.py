@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from shared.errors import CheckpointError, TrainingError
+from shared.errors import CheckpointError
 from shared.hyperparameters import Hyperparameters, resolve
-from training import network
+from training import divergence, network
 from training.checkpoints import Checkpoint
 from training.cluster import Cluster
 from training.schedule import Schedule
@@ -144,11 +144,12 @@ class Trainer:
         self._epoch(tf.constant(order), tf.constant(rates))
         train_loss, _ = self.measure(self._probe)
         val_loss, outputs = self.measure(self._validation)
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise TrainingError(
-                f"the loss is not finite after epoch {self.epochs + 1}",
-                cure="Lower learning_rate, or raise l2",
-            )
+        divergence.check(
+            self.epochs + 1,
+            {"train_loss": train_loss, "val_loss": val_loss},
+            [*self.model.variables, *self._optimizer.variables],
+            float(rates[-1]),
+        )
         record = {
             "train_loss": train_loss,
             "val_loss": val_loss,

@@ -19,9 +19,10 @@ from shared.errors import DataError
 from shared.hyperparameters import Hyperparameters
 from shared.problem import Problem
 from shared.transforms import Encoded, TargetTransform, Transforms
-from training import checkpoints, data, environment, evaluation
+from training import data, environment, evaluation
 from training.data import Data
 from training.environment import Environment
+from training.identity import Identity, identify
 
 if TYPE_CHECKING:
     from training.cluster import Cluster
@@ -46,8 +47,7 @@ class Prepared:
         encoded, rows: each split as the network reads it, without and with its target.
         shape: what a network for it must fit.
         cluster: who trains it together.
-        identity: a digest of all that decides the result: checkpoints of another job are never
-            used.
+        identity: all that decides the result: checkpoints of another job are never used.
     """
 
     job: Environment
@@ -60,7 +60,7 @@ class Prepared:
     rows: Mapping[str, Rows]
     shape: Shape
     cluster: Cluster
-    identity: str
+    identity: Identity
 
     def trainer(self, chosen: Hyperparameters) -> Trainer:
         """A new network for these hyperparameters, with nothing learnt yet."""
@@ -131,7 +131,13 @@ def prepare(
         rows=rows,
         shape=shape,
         cluster=cluster.connect(job.host, job.hosts),
-        identity=checkpoints.identity(problem, start, _digests(rows), libraries()),
+        identity=identify(
+            problem=problem,
+            hyperparameters=start,
+            hosts=len(job.hosts),
+            libraries=libraries(),
+            rows=_digests(rows),
+        ),
     )
 
 

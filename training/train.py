@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from shared import bundle, documents, files, hyperparameters
 from shared.errors import KitError, ProjectError
 from shared.hyperparameters import Hyperparameters, metric_line
 from shared.problem import Problem
-from training import checkpoints, data, environment, report, tuning
+from training import data, environment, identity, report, stopping, tuning
 from training.checkpoints import Checkpoint, Checkpoints
 from training.console import say, warn
 from training.delivery import export_bundle
@@ -40,24 +39,22 @@ if TYPE_CHECKING:
     from training.fit import Trainer
 
 FAILURE_LIMIT = 1024
-STOPPED = 143
+STOPPED = (
+    "The job was stopped. Run it again with the same checkpoints and it goes on after the last "
+    "epoch and the last trial that it finished."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one training job; a failure is explained in the failure file and ends it with 1."""
     given = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _stop)
     try:
-        train(environment.read(given))
+        with stopping.heard(lambda _: _explain(given, STOPPED)):
+            train(environment.read(given))
     except KitError as error:
         _fail(given, f"{error}")
-    except KeyboardInterrupt:
-        _fail(
-            given,
-            "The job was stopped. Run it again with the same checkpoints and it goes on after the "
-            "last epoch and the last trial that it finished.",
-            STOPPED,
-        )
+    except stopping.Stopped as stop:
+        _fail(given, STOPPED, stop.code)
     except OSError as error:
         traceback.print_exc()
         _fail(given, f"{files.disk_error(error, error.filename or 'the disk')}")
@@ -85,6 +82,7 @@ def train(job: Environment) -> None:
     warned = cautions(found)
     say("stage", "transforms")
     prepared = prepare(job, problem, found, start)
+    identity.announce(job.checkpoints, prepared.identity, warn, writes=job.leads)
     trials = tune(prepared)
     chosen = tuning.with_values(start, tuning.best(trials).values) if trials else start
     say("stage", "fit")
@@ -115,26 +113,33 @@ def train(job: Environment) -> None:
 
 
 def fit_final(prepared: Prepared, chosen: Hyperparameters) -> Trainer:
-    """Fit with a checkpoint after each epoch, going on from the newest one that there is."""
+    """Fit with a checkpoint after each epoch, going on from the newest one that there is.
+
+    Raises:
+        TrainingError: training diverges.
+        CheckpointError: the first checkpoint cannot be written.
+        StorageError: what there is cannot be read now.
+    """
     from training import fit
 
     for rule in hyperparameters.broken_rules(chosen, prepared.shape.n_inputs):
         warn(rule)
     trainer = prepared.trainer(chosen)
-    name = checkpoints.identity(prepared.identity, chosen)
-    kept = Checkpoints(prepared.job.checkpoints, f"{name}-fit", warn)
+    name = f"{prepared.identity}-fit-{identity.digest(chosen)}"
+    kept = Checkpoints(prepared.job.checkpoints, name, warn, writes=prepared.job.leads)
     checkpoint = _newest_of_all(kept, prepared.cluster)
     if checkpoint is not None:
         trainer.restore(checkpoint)
         say("checkpoint", f"going on after epoch {trainer.epochs} ({kept.location})")
 
     def after_epoch(trainer: Trainer) -> bool:
+        kept.save(trainer.state(), trainer.best_epoch, trainer.history[-1]["val_loss"])
         if prepared.job.leads:
-            kept.save(trainer.state(), trainer.best_epoch)
             say(None, metric_line(trainer.epochs, trainer.history[-1]))
         return True
 
     fit.fit(trainer, chosen.epochs, chosen.patience, after_epoch)
+    kept.settle(trainer.best_epoch)
     return trainer
 
 
@@ -194,17 +199,17 @@ def _result(written: bundle.Bundle, content: report.Content) -> None:
     say("result", json.dumps(documents.plain(result), allow_nan=False))
 
 
-def _stop(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def _fail(arguments: Sequence[str], text: str, code: int = 1) -> NoReturn:
     """Say why, where the service looks for it, and end."""
+    _explain(arguments, text)
+    raise SystemExit(code)
+
+
+def _explain(arguments: Sequence[str], text: str) -> None:
     print(f"[failure] {text}", file=sys.stderr, flush=True)
     with contextlib.suppress(KitError):
         whole = text.encode()[:FAILURE_LIMIT].decode(errors="ignore")
         files.write(environment.failure_file(arguments), whole.encode())
-    raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
 """Checkpoints read back exactly, and what is damaged is never used."""
 
 import contextlib
-import json
+import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-import boto3
 import hypothesis.extra.numpy as hnp
-import moto
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import CheckpointError
+from shared.errors import CheckpointError, StorageError
 from training import checkpoints
 from training.checkpoints import Checkpoint, Checkpoints
 
@@ -22,6 +21,7 @@ ARRAYS = hnp.arrays(
     dtype=st.sampled_from(["float32", "float64", "int32", "int64", "uint32", "bool"]),
     shape=hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
 )
+LOSS = 0.41863
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
@@ -31,15 +31,28 @@ JSON = st.recursive(
 
 
 class Folder:
-    """A job's checkpoints and the warnings that they gave."""
+    """A job's checkpoints, the warnings that they gave, and a clock that moves as it is told."""
 
     def __init__(self, location: str) -> None:
         self.warnings: list[str] = []
-        self.kept = Checkpoints(location, "job", self.warnings.append)
+        self.location = location
+        self.now = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """What a new process begins with."""
+        self.kept = Checkpoints(self.location, "job", self.warnings.append, clock=lambda: self.now)
 
     def save(self, epoch: int, best: int) -> None:
         arrays = {"weights": np.full(3, epoch, dtype=np.float32)}
-        self.kept.save(Checkpoint(epoch, arrays, {"best": best}), best)
+        self.kept.save(Checkpoint(epoch, arrays, {"best": best}), best, LOSS)
+
+    def path(self, epoch: int, suffix: str) -> Path:
+        return Path(self.kept.location) / name(epoch, suffix)
+
+
+def name(epoch: int, suffix: str) -> str:
+    return f"epoch-{epoch:04d}-val_loss-{LOSS}.{suffix}"
 
 
 @pytest.fixture
@@ -84,11 +97,90 @@ def test_the_newest_checkpoint_comes_back_as_it_was_saved(folder: Folder) -> Non
     assert not folder.warnings
 
 
-def test_the_last_two_and_the_best_are_kept(folder: Folder) -> None:
+def test_names_say_epoch_and_validation_loss(folder: Folder) -> None:
+    folder.save(7, best=7)
+    assert sorted(os.listdir(folder.kept.location)) == [
+        "epoch-0007-val_loss-0.41863.json",
+        "epoch-0007-val_loss-0.41863.npz",
+    ]
+
+
+def test_the_order_is_that_of_the_epochs_not_of_the_names(folder: Folder) -> None:
+    for epoch in (9_999, 10_000):
+        folder.save(epoch, best=1)
+    assert folder.kept.epochs() == [9_999, 10_000]
+    found = folder.kept.latest()
+    assert found is not None
+    assert found.epoch == 10_000
+
+
+def test_a_loss_of_any_size_makes_a_plain_name(folder: Folder) -> None:
+    for epoch, loss in enumerate((1e30, 1e-30, 0.0, -2.5), start=1):
+        folder.kept.save(Checkpoint(epoch, {}, {}), epoch, loss)
+        assert folder.kept.latest() is not None
+    for found in os.listdir(folder.kept.location):
+        assert re.fullmatch(r"epoch-\d{4}-val_loss-[-0-9.e]+\.(json|npz)", found)
+
+
+def test_the_last_two_and_the_best_are_kept_in_the_end(folder: Folder) -> None:
     for epoch in range(1, 7):
         folder.save(epoch, best=2 if epoch > 1 else 1)
+    folder.kept.settle(best_epoch=2)
     assert folder.kept.epochs() == [2, 5, 6]
     assert len(os.listdir(folder.kept.location)) == 6
+
+
+def test_while_training_one_is_kept_that_has_been_there_for_a_minute(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    for epoch in range(1, 301):
+        folder.now = float(epoch)
+        folder.save(epoch, best=epoch)
+        kept = folder.kept.epochs()
+        assert len(kept) <= 4
+        if epoch > checkpoints.SETTLED:
+            ages = [folder.now - each for each in kept]
+            assert any(checkpoints.SETTLED <= age <= 2 * checkpoints.SETTLED for age in ages)
+
+
+def test_what_a_restart_went_on_from_stays_for_a_minute(folder: Folder) -> None:
+    folder.save(4, best=1)
+    folder.start()
+    folder.kept.latest()
+    for epoch in range(5, 9):
+        folder.now += 10
+        folder.save(epoch, best=1)
+        assert 4 in folder.kept.epochs()
+
+
+def test_damaged_later_checkpoints_do_not_crowd_out_the_new_ones(folder: Folder) -> None:
+    for epoch in range(1, 9):
+        folder.save(epoch, best=1)
+    folder.kept.settle(best_epoch=1)
+    for epoch in (7, 8):
+        folder.path(epoch, "npz").write_bytes(b"")
+    folder.start()
+    found = folder.kept.latest()
+    assert found is not None
+    for epoch in range(found.epoch + 1, 5):
+        folder.save(epoch, best=1)
+        assert folder.kept.epochs()[-1] == epoch
+
+
+def test_files_without_a_partner_and_half_written_ones_go_with_the_next_checkpoint(
+    folder: Folder,
+) -> None:
+    folder.save(1, best=1)
+    for stray in (name(2, "npz"), name(9, "json"), "epoch-0003.npz"):
+        (Path(folder.kept.location) / stray).write_bytes(b"left over")
+    staging = Path(f"{folder.location}.writing") / "job"
+    staging.mkdir(parents=True)
+    (staging / ".partial-1").write_bytes(b"half")
+    folder.save(5, best=1)
+    assert folder.kept.epochs() == [1, 5]
+    assert len(os.listdir(folder.kept.location)) == 4
+    assert os.listdir(Path(folder.location).parent) == ["checkpoints"]
 
 
 def test_without_checkpoints_there_is_none(folder: Folder) -> None:
@@ -102,7 +194,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     folder.save(1, best=1)
     folder.save(2, best=1)
-    path = Path(folder.kept.location) / f"epoch-0002.{suffix}"
+    path = folder.path(2, suffix)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes({"cut": content[:-9], "flip": content, "empty": b""}[damage])
@@ -115,7 +207,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 def test_arrays_without_a_manifest_are_no_checkpoint(folder: Folder) -> None:
     folder.save(1, best=1)
     folder.save(2, best=1)
-    (Path(folder.kept.location) / "epoch-0002.json").unlink()
+    folder.path(2, "json").unlink()
     found = folder.kept.latest()
     assert found is not None
     assert found.epoch == 1
@@ -144,15 +236,13 @@ def test_no_half_written_file_ever_lies_in_the_folder(
 
     monkeypatch.setattr(os, "replace", spy)
     folder.save(1, best=1)
-    assert all(name.startswith("epoch-0001.") for names in seen for name in names)
+    assert all(found.startswith("epoch-0001-") for names in seen for found in names)
     assert os.listdir(Path(folder.kept.location).parents[1]) == ["checkpoints"]
 
 
 def test_a_folder_that_is_a_mount_of_its_own_is_written_inside(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import errno
-
     real, location = os.replace, folder.kept.location
 
     def across_mounts(source: Any, target: Any) -> None:
@@ -168,14 +258,112 @@ def test_a_folder_that_is_a_mount_of_its_own_is_written_inside(
 
 
 def test_a_full_disk_is_a_clear_error(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match=r"could not be written: the disk is full.*Free some"):
         folder.save(1, best=1)
+
+
+def test_a_disk_that_fills_up_later_is_one_warning_and_training_goes_on(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder.save(1, best=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        folder.save(2, best=1)
+        folder.save(3, best=1)
+        assert len(folder.warnings) == 1
+        assert "checkpoint of epoch 2 could not be written: the disk is full" in folder.warnings[0]
+        assert "Training goes on" in folder.warnings[0]
+        assert sorted(os.listdir(folder.kept.location)) == [name(1, "json"), name(1, "npz")]
+    folder.save(4, best=1)
+    assert folder.warnings[1:] == [
+        "Checkpoints can be written again, beginning with the checkpoint of epoch 4"
+    ]
+    assert folder.kept.epochs() == [1, 4]
+
+
+def test_a_full_disk_at_a_restart_is_a_warning_too_as_there_is_one_to_go_on_from(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder.save(1, best=1)
+    folder.start()
+    assert folder.kept.latest() is not None
+    monkeypatch.setattr(os, "fsync", full)
+    folder.save(2, best=1)
+    assert len(folder.warnings) == 1
+
+
+def test_a_folder_that_may_not_be_read_is_said_so_and_not_begun_afresh(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.save(1, best=1)
+
+    def denied(*_: object) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(StorageError, match="no permission"):
+        folder.kept.latest()
+
+
+def test_a_checkpoint_of_another_format_is_named_with_both(folder: Folder) -> None:
+    folder.save(1, best=1)
+    path = folder.path(1, "json")
+    body = checkpoints.unseal(path.read_bytes(), "here")
+    path.write_bytes(checkpoints.seal({**body, "format": 7}))
+    assert folder.kept.latest() is None
+    assert "it was written in format 7, and format 2 is read here" in folder.warnings[0]
+
+
+def test_a_checkpoint_put_into_another_jobs_folder_is_named_with_both(tmp_path: Path) -> None:
+    import shutil
+
+    folder = Folder(str(tmp_path))
+    folder.save(1, best=1)
+    folder.kept.write_document("trial-0000", 1)
+    shutil.copytree(tmp_path / "job", tmp_path / "other")
+    other = Checkpoints(str(tmp_path), "other", folder.warnings.append)
+    assert other.latest() is None
+    assert other.read_document("trial-0000") is None
+    assert all("it belongs to the job job, not to other" in text for text in folder.warnings)
+    assert len(folder.warnings) == 2
+
+
+def test_a_document_under_another_name_is_not_believed(folder: Folder) -> None:
+    folder.kept.write_document("trial-0000", 1)
+    (Path(folder.kept.location) / "trial-0000.json").rename(
+        Path(folder.kept.location) / "trial-0001.json"
+    )
+    assert folder.kept.read_document("trial-0001") is None
+    assert "it is trial-0000" in folder.warnings[0]
+
+
+def test_a_host_that_only_reads_writes_nothing(tmp_path: Path) -> None:
+    reader = Checkpoints(str(tmp_path), "job", print, writes=False)
+    reader.save(Checkpoint(1, {}, {}), 1, LOSS)
+    reader.write_document("trial-0000", 1)
+    reader.settle(1)
+    assert os.listdir(tmp_path) == []
+    Folder(str(tmp_path)).save(1, best=1)
+    assert reader.latest() is not None
+
+
+def test_hosts_can_agree_on_an_earlier_checkpoint(folder: Folder) -> None:
+    for epoch in (1, 2, 3):
+        folder.save(epoch, best=1)
+    found = folder.kept.latest(at_most=2)
+    assert found is not None
+    assert found.epoch == 2
+    assert folder.kept.latest(at_most=0) is None
 
 
 def test_documents_are_kept_and_a_damaged_one_is_not_believed(folder: Folder) -> None:
@@ -192,32 +380,3 @@ def test_another_jobs_checkpoints_are_never_used(tmp_path: Path) -> None:
     first = Folder(str(tmp_path))
     first.save(1, best=1)
     assert Checkpoints(str(tmp_path), "other", print).latest() is None
-
-
-def test_identity_tells_jobs_apart() -> None:
-    assert checkpoints.identity({"lr": 0.1}, 3) == checkpoints.identity({"lr": 0.1}, 3)
-    assert checkpoints.identity({"lr": 0.1}, 3) != checkpoints.identity({"lr": 0.2}, 3)
-
-
-def test_s3_keeps_checkpoints_as_a_folder_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    with moto.mock_aws():
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="bucket")
-        folder = Folder("s3://bucket/checkpoints")
-        for epoch in (1, 2, 3, 4):
-            folder.save(epoch, best=1)
-        assert folder.kept.epochs() == [1, 3, 4]
-        s3.put_object(Bucket="bucket", Key="checkpoints/job/epoch-0004.npz", Body=b"torn")
-        found = folder.kept.latest()
-        assert found is not None
-        assert found.epoch == 3
-        assert (
-            json.loads(
-                s3.get_object(Bucket="bucket", Key="checkpoints/job/epoch-0003.json")["Body"].read()
-            )["body"]["epoch"]
-            == 3
-        )
-        assert "epoch 4 cannot be used" in folder.warnings[0]

@@ -127,7 +127,7 @@ def test_a_run_resumed_from_its_checkpoint_ends_with_the_same_bits(
     for _ in range(2):
         first.run_epoch()
     kept = Checkpoints(str(tmp_path), "job", print)
-    kept.save(first.state(), first.best_epoch)
+    kept.save(first.state(), first.best_epoch, first.val_losses[-1])
     found = kept.latest()
     assert found is not None
     resumed = trainer(**settings)
