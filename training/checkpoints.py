@@ -109,14 +109,12 @@ class Checkpoints:
         data = encode_arrays(checkpoint.arrays)
         name = f"epoch-{checkpoint.epoch:04d}-{METRIC}-{val_loss:.6g}".replace("+", "")
         body = {
-            "format": FORMAT,
-            "job": self._job,
             "epoch": checkpoint.epoch,
             "arrays": list(checkpoint.arrays),
             "sha256": hashlib.sha256(data).hexdigest(),
             "values": checkpoint.values,
         }
-        content = {f"{name}.npz": data, f"{name}.json": seal(body)}
+        content = {f"{name}.npz": data, f"{name}.json": self._close(name, body)}
         if self._write(content, f"the checkpoint of epoch {checkpoint.epoch}"):
             self._prune(checkpoint.epoch, best_epoch)
 
@@ -139,7 +137,7 @@ class Checkpoints:
         for found, name in self._files():
             if found == epoch and name.endswith(".json"):
                 try:
-                    checkpoint = self._load(name)
+                    checkpoint = self._load(name.removesuffix(".json"))
                 except CheckpointError as exception:
                     self._warn(f"The checkpoint of epoch {epoch} cannot be used ({exception})")
                     continue
@@ -165,8 +163,7 @@ class Checkpoints:
         Raises:
             CheckpointError: the disk or S3 refused, and nothing earlier is complete.
         """
-        whole = {"format": FORMAT, "job": self._job, "name": name, "content": body}
-        self._write({f"{name}.json": seal(whole)}, f"{name}.json")
+        self._write({f"{name}.json": self._close(name, body)}, f"{name}.json")
 
     def read_document(self, name: str) -> Any | None:
         """The document, or None where there is none or (with a warning) it is damaged.
@@ -177,18 +174,15 @@ class Checkpoints:
         if f"{name}.json" not in self._names():
             return None
         try:
-            body = self._open(f"{name}.json")
-            if body.get("name") != name:
-                raise CheckpointError(f"it is {body.get('name')}", where=f"{name}.json")
+            body = self._open(name)
         except CheckpointError as exception:
             self._warn(f"{name}.json cannot be used ({exception})")
             return None
         self._complete = True
-        return body.get("content")
+        return body
 
     def _load(self, name: str) -> Checkpoint:
-        body = self._open(name)
-        arrays = f"{name.removesuffix('json')}npz"
+        body, arrays = self._open(name), f"{name}.npz"
         data = self._read(arrays)
         if hashlib.sha256(data).hexdigest() != body["sha256"]:
             raise CheckpointError("its content is not what was written", where=arrays)
@@ -198,19 +192,28 @@ class Checkpoints:
             values=body["values"],
         )
 
+    def _close(self, name: str, content: object) -> bytes:
+        """A sealed document that says what it is: a copy under another name is not taken for it."""
+        whole = {"format": FORMAT, "job": self._job, "name": name, "content": content}
+        return seal(whole)
+
     def _open(self, name: str) -> Any:
-        """The body of a document that is ours."""
-        body = unseal(self._read(name), name)
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            format_ = body.get("format") if isinstance(body, dict) else None
+        """The content of what `_close` made for this job and name."""
+        where = f"{name}.json"
+        body = unseal(self._read(where), where)
+        found = body if isinstance(body, dict) else {}
+        if found.get("format") != FORMAT:
             raise CheckpointError(
-                f"it was written in format {format_}, and format {FORMAT} is read here", where=name
+                f"it was written in format {found.get('format')}, and format {FORMAT} is read here",
+                where=where,
             )
-        if body.get("job") != self._job:
+        if found.get("job") != self._job:
             raise CheckpointError(
-                f"it belongs to the job {body.get('job')}, not to {self._job}", where=name
+                f"it belongs to the job {found.get('job')}, not to {self._job}", where=where
             )
-        return body
+        if found.get("name") != name:
+            raise CheckpointError(f"it was written as {found.get('name')}", where=where)
+        return found.get("content")
 
     def _read(self, name: str) -> bytes:
         try:

@@ -344,7 +344,7 @@ def test_a_document_under_another_name_is_not_believed(folder: Folder) -> None:
         Path(folder.kept.location) / "trial-0001.json"
     )
     assert folder.kept.read_document("trial-0001") is None
-    assert "it is trial-0000" in folder.warnings[0]
+    assert "it was written as trial-0000" in folder.warnings[0]
 
 
 def test_a_host_that_only_reads_writes_nothing(tmp_path: Path) -> None:
@@ -360,10 +360,10 @@ def test_a_host_that_only_reads_writes_nothing(tmp_path: Path) -> None:
 def test_hosts_can_agree_on_an_earlier_checkpoint(folder: Folder) -> None:
     for epoch in (1, 2, 3):
         folder.save(epoch, best=1)
-    found = folder.kept.latest(at_most=2)
+    found = folder.kept.at(2)
     assert found is not None
     assert found.epoch == 2
-    assert folder.kept.latest(at_most=0) is None
+    assert folder.kept.at(4) is None
 
 
 def test_documents_are_kept_and_a_damaged_one_is_not_believed(folder: Folder) -> None:
