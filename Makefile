@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan tune status logs invoke destroy init test lint clean
+.PHONY: help deploy plan tune status logs invoke destroy init test lint soak clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -45,6 +45,9 @@ test: .venv/dev.stamp  ## style, types, import rules and the whole suite
 
 lint: .venv/dev.stamp  ## style, types and import rules only
 	@$(PY) -m tests --lint
+
+soak: .venv/dev.stamp  ## kill training jobs 200 times with kill -9 and compare the bits of what they end with
+	@$(PY) -m tests.soak
 
 bench-%: .venv/dev.stamp  ## print a figure a line; exit 1 when a must is missed
 	@$(PY) -m benchmarks.$(subst -,_,$*)

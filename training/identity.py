@@ -78,7 +78,9 @@ def announce(
     found = (_DOCUMENT.fullmatch(name) for name in storage.list_files(f"{location.rstrip('/')}/"))
     digests = [match[1] for match in found if match]
     own = Checkpoints(location, job.digest, warn, writes=writes)
-    if job.digest in digests and own.read_document(DOCUMENT) is not None:
+    if job.digest in digests:
+        if own.read_document(DOCUMENT) is None:
+            own.write_document(DOCUMENT, job.parts)
         return
     others = [Checkpoints(location, other, warn).read_document(DOCUMENT) for other in digests]
     unlike = [differences(parts, job.parts) for parts in others if isinstance(parts, dict)]

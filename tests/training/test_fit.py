@@ -231,8 +231,18 @@ def test_a_loss_that_is_not_finite_is_a_clear_error() -> None:
     from training import fit
 
     learner = trainer("regression", optimizer="sgd", learning_rate=10.0, batch_norm=False)
-    with pytest.raises(TrainingError, match=r"not finite after epoch .*Lower learning_rate"):
+    with pytest.raises(TrainingError, match=r"diverged in epoch \d.*Lower learning_rate \(it was"):
         fit.fit(learner, 20, 20, lambda _: True)
+
+
+def test_a_weight_that_no_validation_row_uses_is_looked_at_too() -> None:
+    learner = trainer()
+    table = learner.model.get_layer("embedding_1").weights[0]
+    values = table.numpy()
+    values[0] = np.inf  # the slot of unknown levels, which no row has
+    table.assign(values)
+    with pytest.raises(TrainingError, match=r"epoch 1.*val_loss 0\.\d+; embedding_1/embeddings"):
+        learner.run_epoch()
 
 
 def test_another_networks_checkpoint_is_refused() -> None:
