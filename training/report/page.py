@@ -50,7 +50,8 @@ svg .name { fill: var(--ink) } .grid { stroke: var(--grid) } .axis { stroke: var
 .line { fill: none; stroke-width: 2; stroke-linejoin: round } .line.thin { stroke-width: 1.2 }
 .line.a, .key.a { stroke: var(--a) } .line.b, .key.b { stroke: var(--b) }
 .chance { stroke: var(--soft); stroke-width: 1; stroke-dasharray: 4 4 }
-.mark { stroke: var(--good); stroke-dasharray: 4 4 } .mark.bad { stroke: var(--warn) } .whisker { stroke: var(--ink) }
+.mark { stroke: var(--good); stroke-dasharray: 4 4 } .mark.bad { stroke: var(--warn) }
+.whisker { stroke: var(--ink) }
 .dot.a, .bar.a { fill: var(--a) } .dot.b, .bar.b { fill: var(--b) } .faint { opacity: .45 }
 .key { display: inline-block; width: 1.4em; height: .2em; vertical-align: middle;
   margin: 0 .35em 0 0 } .key.a { background: var(--a) } .key.b { background: var(--b) }
