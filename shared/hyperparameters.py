@@ -41,6 +41,8 @@ DEEP = 20
 WIDE = 256
 LAST_SHARE = 0.3
 WARM_UP = 0.05
+MEMBERS = 8
+MEMBER_WIDTH = 64
 _WANTED: dict[type, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -73,9 +75,17 @@ class Hyperparameters:
     layers: Literal["auto"] | int = _knob("auto", "hidden layers; auto: 2", low=1, high=100)
     units: Literal["auto"] | int = _knob(
         "auto",
-        "width of the first hidden layer; auto: the power of two nearest twice the inputs",
+        "width of the first hidden layer; auto: the power of two nearest twice the inputs, in an "
+        f"ensemble {MEMBER_WIDTH} a member or more",
         low=1,
         high=8192,
+    )
+    ensemble: Literal["auto"] | int = _knob(
+        "auto",
+        "networks side by side that share out the units, and whose mean is the answer; auto: "
+        f"{MEMBERS}, of given units one for every {MEMBER_WIDTH}, {MEMBERS} at most",
+        low=1,
+        high=64,
     )
     taper: Literal["auto"] | bool = _knob(
         "auto", f"halve the width towards the end; auto: beyond {DEEP} layers"
@@ -317,13 +327,15 @@ class Resolved:
     """What "auto" became for one network.
 
     Args:
-        widths: neurons of each hidden layer, first to last.
+        widths: neurons of each hidden layer, first to last, of all members together.
+        members: networks of an ensemble; each has an equal part of the neurons.
         dropout: share of neurons silenced after each hidden layer.
         batch_size: rows a step.
         warmup: epochs in which the learning rate rises.
     """
 
     widths: tuple[int, ...]
+    members: int
     dropout: float
     batch_size: int
     warmup: float
@@ -338,17 +350,29 @@ def resolve(hyperparameters: Hyperparameters, n_inputs: int) -> Resolved:
     """
     hp = hyperparameters
     layers = 2 if hp.layers == "auto" else hp.layers
-    first = first_width(n_inputs) if hp.units == "auto" else hp.units
+    first, members = _shared_out(hp, n_inputs)
     taper = layers > DEEP if hp.taper == "auto" else hp.taper
     widths = tapered(first, layers, n_inputs) if taper else (first,) * layers
+    widths = tuple(math.ceil(width / members) * members for width in widths)
     dropout = hp.dropout
     if dropout == "auto":
-        wide_untapered = first >= WIDE and widths[-1] == first
+        wide_untapered = first // members >= WIDE and widths[-1] == widths[0]
         dropout = 0.3 if wide_untapered and hp.l2 == 0 else 0.0
     warmup = hp.warmup
     if warmup == "auto":
         warmup = WARM_UP * hp.epochs if hp.schedule == "cosine" else 0.0
-    return Resolved(widths, dropout, 64 if hp.batch_size == "auto" else hp.batch_size, warmup)
+    batch_size = 64 if hp.batch_size == "auto" else hp.batch_size
+    return Resolved(widths, members, dropout, batch_size, warmup)
+
+
+def _shared_out(hp: Hyperparameters, n_inputs: int) -> tuple[int, int]:
+    """Width of the first hidden layer, and the members that share it out."""
+    if hp.units == "auto":
+        members = MEMBERS if hp.ensemble == "auto" else hp.ensemble
+        least = members * MEMBER_WIDTH if members > 1 else 0
+        return max(first_width(n_inputs), least), members
+    fitting = min(max(hp.units // MEMBER_WIDTH, 1), MEMBERS)
+    return hp.units, fitting if hp.ensemble == "auto" else hp.ensemble
 
 
 def broken_rules(hyperparameters: Hyperparameters, n_inputs: int) -> list[str]:
@@ -361,9 +385,10 @@ def broken_rules(hyperparameters: Hyperparameters, n_inputs: int) -> list[str]:
             f"The last hidden layer has {last} neurons, less than {LAST_SHARE:.0%} of the "
             f"{n_inputs} inputs (category levels counted); raise units, or leave it to auto"
         )
-    if first >= WIDE and first == last and not plan.dropout and not hyperparameters.l2:
+    each = first // plan.members
+    if each >= WIDE and first == last and not plan.dropout and not hyperparameters.l2:
         broken.append(
-            f"The network is wide ({first} neurons) and has neither l2 nor dropout; set l2, or "
+            f"The network is wide ({each} neurons) and has neither l2 nor dropout; set l2, or "
             "dropout to about 0.3, or leave dropout to auto"
         )
     return broken

@@ -215,7 +215,7 @@ class Trainer:
         """Define the epoch's graph and the measurement's; each is traced at its first use."""
         model, optimizer, batch = self.model, self._optimizer, self._batch
         cluster = self._cluster
-        logits = network.logits(model)
+        logits, members = network.logits(model), network.members(model)
         loss, training_loss = network.losses(self._task), self._loss
         numeric, codes, target = self._train.tensors
         signature = [
@@ -240,7 +240,7 @@ class Trainer:
             optimizer.learning_rate = rate
             inputs = network.inputs(model, tf.gather(numeric, rows), tf.gather(codes, rows))
             with tf.GradientTape() as tape:
-                answer = logits(inputs, training=True)
+                answer = members(inputs, training=True)
                 losses = training_loss(tf.gather(target, rows), answer)
                 cost = tf.reduce_sum(losses) / tf.cast(of, losses.dtype)
                 cost += tf.add_n(model.losses) / cluster.size if model.losses else 0.0

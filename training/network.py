@@ -4,6 +4,10 @@
     codes [n, K] ─ column k ─ one-hot ──────────┼─ concatenate ─ hidden layers ─ logits ─ output
                  └ column k ─ embedding ────────┘
 
+An ensemble has its hidden neurons in as many parts as it has members, and no weight leads from one
+part to another: narrow networks side by side, computed together. Only the embeddings are common.
+Each member learns from a loss of its own; the logits are the mean of theirs.
+
 A category of few levels is one-hot, of many is embedded. Only Keras's own layers are used, so that
 model.keras opens anywhere without our code.
 
@@ -39,6 +43,7 @@ from shared.schema import Task
 
 ONE_HOT_LEVELS = 32
 EMBEDDING_INITIALIZER = "random_uniform"
+MEMBERS = "members"
 QUANTILES = 1024
 NARROW = 0.02
 ENOUGH_ROWS = 100_000
@@ -90,20 +95,12 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
     hp = hyperparameters
     plan = resolve(hp, shape.n_inputs)
     seeds = _seeds(hp.seed)
-    given, parts, embedded, hot = _parts(hp, shape, seeds)
+    given, parts, embedded, hot = _parts(hp, shape, plan.members, seeds)
     x = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="inputs")(parts)
-    penalty = _penalty(hp)
-    first = None
+    members, first = plan.members, None
     for number, width in enumerate(plan.widths, start=1):
-        dense = keras.layers.Dense(
-            width,
-            kernel_initializer=_initializer(hp.kernel_initializer, seeds),
-            bias_initializer=_initializer(hp.bias_initializer, seeds),
-            kernel_regularizer=penalty,
-            name=f"hidden_{number}",
-        )
-        first = first or dense
-        x = dense(x)
+        x, layer = _dense(hp, x, width // members, members, seeds, f"hidden_{number}", bool(first))
+        first = first or layer
         if hp.batch_norm:
             x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
         if hp.activation == "prelu":
@@ -115,25 +112,30 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
         if plan.dropout:
             drop = keras.layers.Dropout(plan.dropout, seed=next(seeds), name=f"dropout_{number}")
             x = drop(x)
-    last = keras.layers.Dense(
-        shape.outputs,
-        kernel_initializer=_initializer(hp.kernel_initializer, seeds),
-        bias_initializer=_initializer(hp.bias_initializer, seeds),
-        kernel_regularizer=penalty,
-        name="logits",
-    )
-    x = last(x)
+    if members == 1:
+        x, _ = _dense(hp, x, shape.outputs, 1, seeds, "logits", True)
+    else:
+        x, _ = _dense(hp, x, shape.outputs, members, seeds, "last", True)
+        x = keras.layers.Reshape((members, shape.outputs), name=MEMBERS)(x)
+        x = keras.layers.GlobalAveragePooling1D(name="logits")(x)
     if shape.task != "regression":
         activation = "sigmoid" if shape.task == "binary" else "softmax"
         x = keras.layers.Activation(activation, name="output")(x)
     model = keras.Model(given, x, name="network")
-    _silence_unseen(first or last, shape, hot, embedded)
+    _silence_unseen(first, shape, hot, embedded)
     return model
 
 
 def logits(model: keras.Model) -> keras.Model:
     """The same network up to the last activation; losses computed there lose no digits."""
     return keras.Model(model.inputs, model.get_layer("logits").output)
+
+
+def members(model: keras.Model) -> keras.Model:
+    """What learns: the logits of each member [n, members, outputs]; of a single network `logits`."""
+    if all(layer.name != MEMBERS for layer in model.layers):
+        return logits(model)
+    return keras.Model(model.inputs, model.get_layer(MEMBERS).output)
 
 
 def inputs(model: keras.Model, numeric: Any, codes: Any) -> list[Any]:
@@ -163,6 +165,9 @@ def training_losses(
 ) -> Loss:
     """As `losses`, with the class weights and the label smoothing that training adds.
 
+    It takes what `members` gives. The losses of an ensemble's members are added up, so that each
+    learns as if it were alone.
+
     What is measured has neither, so that trials of different settings can be compared.
 
     Args:
@@ -177,7 +182,7 @@ def training_losses(
     plain, smoothing = losses(task), hyperparameters.label_smoothing
     balanced = hyperparameters.class_weights == "balanced"
     if not smoothing and not balanced:
-        return plain
+        return _of_members(plain)
     if task == "regression":
         raise HyperparameterError(
             "there are no classes in a regression",
@@ -197,7 +202,18 @@ def training_losses(
         rows = smooth(target, answer)
         return rows * tf.gather(weights, tf.cast(target, tf.int32)) if balanced else rows
 
-    return loss
+    return _of_members(loss)
+
+
+def _of_members(loss: Loss) -> Loss:
+    def total(target: tf.Tensor, answer: tf.Tensor) -> tf.Tensor:
+        if len(answer.shape) == 2:
+            return loss(target, answer)
+        count, width = answer.shape[1:]
+        rows = loss(tf.repeat(target, count), tf.reshape(answer, (-1, width)))
+        return tf.reduce_sum(tf.reshape(rows, (-1, count)), axis=1)
+
+    return total
 
 
 def optimizer(hyperparameters: Hyperparameters) -> keras.optimizers.Optimizer:
@@ -207,11 +223,11 @@ def optimizer(hyperparameters: Hyperparameters) -> keras.optimizers.Optimizer:
 
 def kernels(model: keras.Model) -> list[npt.NDArray[np.float32]]:
     """The weights that L1 and L2 act on."""
-    layers = (keras.layers.Dense, keras.layers.Embedding)
+    layers = (keras.layers.Dense, keras.layers.EinsumDense, keras.layers.Embedding)
     return [
         value(layer.weights[0])
         for layer in model.layers
-        if layer.trainable and (isinstance(layer, layers) or layer.name == "numeric_embedding")
+        if layer.trainable and isinstance(layer, layers) and layer.name != "frequencies"
     ]
 
 
@@ -220,8 +236,49 @@ def value(variable: keras.Variable) -> npt.NDArray[Any]:
     return np.array(variable.numpy())
 
 
+def _dense(
+    hp: Hyperparameters,
+    x: Any,
+    width: int,
+    members: int,
+    seeds: Iterator[int],
+    name: str,
+    apart: bool,
+) -> tuple[Any, keras.layers.Layer]:
+    """`width` neurons of each member, side by side: [n, members x width]; and their layer.
+
+    Args:
+        x: what they read: the inputs, or where `apart` the neurons of the layer before, of which
+            each member reads its own.
+    """
+    layers, options = keras.layers, {"kernel_regularizer": _penalty(hp), "name": name}
+    if members == 1 or not apart:
+        layer = layers.Dense(members * width, **options)
+        x = layer(x)
+    else:
+        layer = layers.EinsumDense(
+            "nmi,mio->nmo", output_shape=(members, width), bias_axes="mo", **options
+        )
+        x = layer(layers.Reshape((members, x.shape[1] // members))(x))
+        x = layers.Reshape((members * width,))(x)
+    # An initializer looks at the shape of what it fills, so each member's weights are drawn apart.
+    fan_in = layer.kernel.shape[-2]
+    kernels = _drawn(hp.kernel_initializer, members, (fan_in, width), seeds)
+    biases = _drawn(hp.bias_initializer, members, (width,), seeds)
+    layer.kernel.assign(kernels if layer.kernel.ndim == 3 else np.concatenate(kernels, axis=1))
+    layer.bias.assign(biases.reshape(layer.bias.shape))
+    return x, layer
+
+
+def _drawn(
+    name: str, count: int, shape: tuple[int, ...], seeds: Iterator[int]
+) -> npt.NDArray[np.float32]:
+    draws = [_initializer(name, seeds)(shape) for _ in range(count)]
+    return np.stack([keras.ops.convert_to_numpy(draw) for draw in draws])
+
+
 def _parts(
-    hp: Hyperparameters, shape: Shape, seeds: Iterator[int]
+    hp: Hyperparameters, shape: Shape, members: int, seeds: Iterator[int]
 ) -> tuple[list[Any], list[Any], dict[int, keras.layers.Embedding], dict[int, int]]:
     """Input tensors; what is concatenated; embeddings, and first rows of one-hots, by column."""
     given: list[Any] = []
@@ -231,7 +288,7 @@ def _parts(
     offset = 0
     if shape.numeric:
         given.append(keras.Input((shape.numeric,), dtype="float32", name="numeric"))
-        parts.append(_numbers(hp, shape, given[0], seeds))
+        parts.append(_numbers(hp, shape, given[0], members, seeds))
         offset = parts[0].shape[1]
     if shape.seen:
         codes = keras.Input((len(shape.seen),), dtype="int32", name="codes")
@@ -248,7 +305,7 @@ def _parts(
                 slots,
                 width,
                 embeddings_initializer=_initializer(EMBEDDING_INITIALIZER, seeds),
-                embeddings_regularizer=_penalty(hp),
+                embeddings_regularizer=_penalty(hp, members),
                 name=f"embedding_{k}",
             )
             offset += width
@@ -256,7 +313,9 @@ def _parts(
     return given, parts, embedded, hot
 
 
-def _numbers(hp: Hyperparameters, shape: Shape, numeric: Any, seeds: Iterator[int]) -> Any:
+def _numbers(
+    hp: Hyperparameters, shape: Shape, numeric: Any, members: int, seeds: Iterator[int]
+) -> Any:
     """The numbers [n, D] as the hidden layers get them: [n, D x width], or as they are."""
     layers = keras.layers
     if hp.numeric_embedding == "none":
@@ -286,7 +345,7 @@ def _numbers(hp: Hyperparameters, shape: Shape, numeric: Any, seeds: Iterator[in
         kernel_initializer=keras.initializers.RandomUniform(
             *(sign / math.sqrt(2 * hp.frequencies) for sign in (-1, 1)), seed=next(seeds)
         ),
-        kernel_regularizer=_penalty(hp),
+        kernel_regularizer=_penalty(hp, members),
         activation="relu",
         name="numeric_embedding",
     )(waves)
@@ -351,12 +410,14 @@ def _silence_unseen(
     first.kernel.assign(kernel)
 
 
-def _penalty(hp: Hyperparameters) -> keras.regularizers.Regularizer | None:
-    if hp.l1 and hp.l2:
-        return keras.regularizers.L1L2(l1=hp.l1, l2=hp.l2)
-    if hp.l1:
-        return keras.regularizers.L1(hp.l1)
-    return keras.regularizers.L2(hp.l2) if hp.l2 else None
+def _penalty(hp: Hyperparameters, members: int = 1) -> keras.regularizers.Regularizer | None:
+    """L1 and L2 as the hyperparameters have them, once for each member that a weight serves."""
+    l1, l2 = hp.l1 * members, hp.l2 * members
+    if l1 and l2:
+        return keras.regularizers.L1L2(l1=l1, l2=l2)
+    if l1:
+        return keras.regularizers.L1(l1)
+    return keras.regularizers.L2(l2) if l2 else None
 
 
 def _initializer(name: str, seeds: Iterator[int]) -> keras.initializers.Initializer:

@@ -57,9 +57,12 @@ def answers(model: Any, given: Encoded) -> Any:
 
 
 def test_widths_follow_the_rules_of_thumb() -> None:
-    model = built(shape(numeric=34), units="auto")
+    model = built(shape(numeric=34), units="auto", ensemble=1)
     assert model.get_layer("hidden_1").units == 256
     assert model.get_layer("hidden_2").units == 256
+    ensemble = built(shape(numeric=34), units="auto")
+    assert ensemble.get_layer("hidden_1").units == 8 * 64
+    assert ensemble.get_layer("hidden_2").kernel.shape == (8, 64, 64)
 
 
 def test_few_levels_are_one_hot_and_many_are_embedded() -> None:
@@ -82,15 +85,25 @@ def test_l1_l2_dropout_norm_and_prelu_are_built_in() -> None:
     ("settings", "l1", "l2"),
     [({"l1": 0.01}, 0.01, 0), ({"l2": 0.02}, 0, 0.02), ({"l1": 0.01, "l2": 0.02}, 0.01, 0.02)],
 )
+@pytest.mark.parametrize("members", [1, 4])
 @pytest.mark.parametrize("embedding", ["none", "periodic"])
-def test_l1_and_l2_add_up_over_all_kernels(
-    settings: Any, l1: float, l2: float, embedding: str
+def test_l1_and_l2_add_up_over_all_kernels_and_for_each_member(
+    settings: Any, l1: float, l2: float, embedding: str, members: int
 ) -> None:
     from training import network
 
-    model = built(numeric_embedding=embedding, **settings)
-    weights = [kernel.astype(np.float64) for kernel in network.kernels(model)]
-    wanted = sum(l1 * np.abs(w).sum() + l2 * np.square(w).sum() for w in weights)
+    model = built(numeric_embedding=embedding, ensemble=members, **settings)
+    kernels = [kernel.astype(np.float64) for kernel in network.kernels(model)]
+    common = {"embedding_1", "numeric_embedding"}
+    layers = [layer for layer in model.layers if layer.trainable and layer.trainable_weights]
+    served = [members if layer.name in common else 1 for layer in layers]
+    served = [
+        count for count, layer in zip(served, layers, strict=True) if layer.name != "frequencies"
+    ]
+    wanted = sum(
+        count * (l1 * np.abs(w).sum() + l2 * np.square(w).sum())
+        for count, w in zip(served, kernels, strict=True)
+    )
     assert float(sum(model.losses)) == pytest.approx(wanted, rel=1e-5)
 
 
@@ -142,9 +155,10 @@ def test_numbers_alone_and_categories_alone_will_do(numeric: int, slots: tuple[i
     export.check_parity(export.run_keras(model), network, rows(wanted), "the rows")
 
 
+@pytest.mark.parametrize("members", [1, 4])
 @pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
-def test_slots_that_training_never_uses_add_nothing(embedding: str) -> None:
-    model, given = built(numeric_embedding=embedding), rows(shape())
+def test_slots_that_training_never_uses_add_nothing(embedding: str, members: int) -> None:
+    model, given = built(numeric_embedding=embedding, ensemble=members), rows(shape())
     unseen = Encoded(given.numeric, np.zeros_like(given.codes))
     unknown = Encoded(given.numeric, np.ones_like(given.codes))
     assert np.array_equal(answers(model, unseen), answers(model, unknown))
@@ -209,6 +223,82 @@ def test_bins_are_not_trained_and_frequencies_are() -> None:
     assert not any("bins" in v.path for v in fixed.trainable_variables)
 
 
+def members_of(model: Any, given: Encoded) -> Any:
+    from training import network
+
+    return network.members(model)(
+        network.inputs(model, given.numeric, given.codes), training=False
+    ).numpy()
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_logits_of_an_ensemble_are_the_mean_of_its_members(task: Task) -> None:
+    from training import network
+
+    wanted = shape(task)
+    model, given = built(wanted, units=60, ensemble=4, layers=3), rows(wanted)
+    each = members_of(model, given)
+    assert each.shape == (50, 4, wanted.outputs)
+    assert len(np.unique(each[0, :, 0])) == 4
+    logits = network.logits(model)(network.inputs(model, given.numeric, given.codes))
+    np.testing.assert_allclose(logits, each.mean(axis=1), atol=1e-6)
+
+
+def test_no_weight_leads_from_one_member_to_another() -> None:
+    model, given = built(ensemble=4, layers=3), rows(shape())
+    before = members_of(model, given)
+    for layer, first, last in (("hidden_1", 4, 8), ("hidden_2", 1, 2)):
+        kernel = model.get_layer(layer).kernel.numpy()
+        kernel[..., first:last] += 1.0 if layer == "hidden_1" else 0.0
+        if layer == "hidden_2":
+            kernel[first:last] += 1.0
+        model.get_layer(layer).kernel.assign(kernel)
+    changed = np.any(members_of(model, given) != before, axis=(0, 2))
+    assert changed.tolist() == [False, True, False, False]
+
+
+def test_each_member_learns_as_if_it_were_alone() -> None:
+    import tensorflow as tf
+
+    from training import network
+
+    model, given = built(ensemble=4), rows(shape())
+    target = (RANDOM.random(50) > 0.5).astype(np.float32)
+    loss = network.training_losses(Hyperparameters(), "binary", target)
+    each = tf.constant(members_of(model, given))
+    total = loss(target, each)
+    plain = sum(network.losses("binary")(target, each[:, k]) for k in range(4))
+    np.testing.assert_allclose(total, plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_the_members_weights_are_drawn_as_a_single_networks_are(name: str) -> None:
+    settings = {"kernel_initializer": name, "bias_initializer": name, "numeric_embedding": "none"}
+    wanted = shape(numeric=50, slots=())
+    one = built(wanted, units=60, ensemble=1, **settings)
+    eight = built(wanted, units=480, ensemble=8, **settings)
+    for layer in ("hidden_1", "hidden_2"):
+        for ours, alone in zip(
+            eight.get_layer(layer).get_weights(), one.get_layer(layer).get_weights(), strict=True
+        ):
+            assert ours.std() == pytest.approx(alone.std(), rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("task", "embedding"),
+    [("binary", "piecewise_linear"), ("multiclass", "none"), ("regression", "periodic")],
+)
+def test_onnx_answers_as_an_ensemble_does(task: Task, embedding: str) -> None:
+    from training import export
+
+    wanted = shape(task)
+    options = {"ensemble": 4, "batch_norm": task == "binary", "activation": "prelu"}
+    model = built(wanted, numeric_embedding=embedding, dropout=0.1, **options)
+    network = export.run_onnx(export.to_onnx(model))
+    for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
+        assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
+
+
 def test_another_network_fails_the_parity_check_and_names_the_row() -> None:
     from training import export
 
@@ -230,11 +320,13 @@ def test_answers_that_are_no_numbers_fail_the_parity_check() -> None:
         export.check_parity(export.run_keras(model), broken, given, "the rows")
 
 
+@pytest.mark.parametrize("members", [1, 4])
 @pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
-def test_model_keras_opens_without_our_code(embedding: str, tmp_path: Path) -> None:
+def test_model_keras_opens_without_our_code(embedding: str, members: int, tmp_path: Path) -> None:
     import keras
 
-    model = built(dropout=0.2, activation="prelu", numeric_embedding=embedding)
+    options = {"dropout": 0.2, "activation": "prelu", "ensemble": members}
+    model = built(numeric_embedding=embedding, **options)
     given = rows(shape())
     model.save(tmp_path / "model.keras")
     opened = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)

@@ -134,6 +134,40 @@ def test_the_first_width_is_the_power_of_two_nearest_twice_the_inputs(
     assert first_width(inputs) == width
 
 
+@pytest.mark.parametrize(
+    ("options", "inputs", "first", "members"),
+    [
+        ({}, 300, 512, 8),
+        ({}, 500, 1024, 8),
+        ({}, 10, 512, 8),
+        ({"ensemble": 1}, 10, 16, 1),
+        ({"ensemble": 1}, 100, 256, 1),
+        ({"ensemble": 3}, 10, 192, 3),
+        ({"units": 512}, 10, 512, 8),
+        ({"units": 200}, 10, 201, 3),
+        ({"units": 128}, 10, 128, 2),
+        ({"units": 100}, 10, 100, 1),
+        ({"units": 4096}, 10, 4096, 8),
+        ({"units": 100, "ensemble": 16}, 10, 112, 16),
+    ],
+)
+def test_the_members_of_an_ensemble_share_out_the_units(
+    options: Any, inputs: int, first: int, members: int
+) -> None:
+    plan = resolve(Hyperparameters(**options), inputs)
+    assert (plan.widths, plan.members) == ((first, first), members)
+
+
+@given(st.integers(1, 3000), st.integers(1, 60), st.integers(1, 8192), st.integers(1, 64))
+def test_every_layer_of_an_ensemble_can_be_shared_out_evenly(
+    inputs: int, layers: int, units: int, members: int
+) -> None:
+    chosen = Hyperparameters(layers=layers, units=units, ensemble=members)
+    widths = resolve(chosen, inputs).widths
+    assert all(width % members == 0 for width in widths)
+    assert widths[0] - units < members
+
+
 def test_thirty_layers_taper_in_eights() -> None:
     widths = tapered(512, 30, 200)
     assert widths == (512,) * 8 + (256,) * 8 + (128,) * 8 + (64,) * 6
@@ -156,11 +190,13 @@ def test_auto_tapers_only_networks_of_more_than_twenty_layers() -> None:
 @pytest.mark.parametrize(
     ("options", "dropout"),
     [
-        ({}, 0.3),
-        ({"l2": 1e-4}, 0.0),
-        ({"taper": True}, 0.0),
+        ({"ensemble": 1}, 0.3),
+        ({"ensemble": 1, "l2": 1e-4}, 0.0),
+        ({"ensemble": 1, "taper": True}, 0.0),
         ({"units": 64}, 0.0),
-        ({"dropout": 0.1}, 0.1),
+        ({"ensemble": 1, "dropout": 0.1}, 0.1),
+        ({"ensemble": 8}, 0.0),
+        ({"ensemble": 2}, 0.3),
     ],
 )
 def test_wide_untapered_networks_without_l2_get_dropout(options: Any, dropout: float) -> None:
@@ -194,11 +230,16 @@ def test_auto_keeps_every_rule_whatever_the_inputs(inputs: int, layers: int, tap
         ({"units": 64}, 300, "has 64 neurons, less than 30% of the 300 inputs"),
         ({"units": 64}, 213, None),
         ({"units": 16, "layers": 1}, 54, "has 16 neurons"),
-        ({"units": 256, "dropout": 0.0}, 100, "256 neurons.*neither l2 nor dropout"),
-        ({"units": 256, "dropout": 0.0, "l2": 1e-5}, 100, None),
-        ({"units": 256, "dropout": 0.3}, 100, None),
-        ({"units": 128, "dropout": 0.0}, 100, None),
-        ({"units": 256, "dropout": 0.0, "taper": True}, 100, None),
+        ({"units": 256, "dropout": 0.0}, 100, None),
+        (
+            {"units": 256, "dropout": 0.0, "ensemble": 1},
+            100,
+            "256 neurons.*neither l2 nor dropout",
+        ),
+        ({"units": 256, "dropout": 0.0, "l2": 1e-5, "ensemble": 1}, 100, None),
+        ({"units": 256, "dropout": 0.3, "ensemble": 1}, 100, None),
+        ({"units": 128, "dropout": 0.0, "ensemble": 1}, 100, None),
+        ({"units": 256, "dropout": 0.0, "taper": True, "ensemble": 1}, 100, None),
     ],
 )
 def test_a_rule_that_given_values_break_is_named(
