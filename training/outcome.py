@@ -208,6 +208,7 @@ def resolved(chosen: Hyperparameters, shape: Shape) -> dict[str, object]:
     became: dict[str, object] = {
         "layers": len(plan.widths),
         "units": plan.widths[0],
+        "ensemble": plan.members,
         "taper": plan.widths[-1] < plan.widths[0],
         "dropout": plan.dropout,
         "batch_size": plan.batch_size,

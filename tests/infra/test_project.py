@@ -40,7 +40,7 @@ def test_a_good_file_becomes_typed_settings(tmp_path: Path) -> None:
     assert settings.problem.tuning.space.keys() == {"dropout"}
 
 
-@pytest.mark.parametrize("name", ["flights", "adult"])
+@pytest.mark.parametrize("name", ["flights", "adult", "diamonds"])
 def test_the_examples_are_good(name: str) -> None:
     assert project.load(ROOT / "examples" / name).name == name
 
