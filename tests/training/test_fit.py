@@ -98,8 +98,12 @@ def test_our_epoch_is_keras_fits_epoch() -> None:
 @pytest.mark.parametrize(
     ("embedding", "width"), [("none", 1), ("piecewise_linear", 16), ("periodic", 8)]
 )
-def test_slots_never_seen_still_add_nothing_after_training(embedding: str, width: int) -> None:
-    learner = trainer(batch_norm=False, numeric_embedding=embedding, numeric_bins=16)
+@pytest.mark.parametrize("members", [1, 4])
+def test_slots_never_seen_still_add_nothing_after_training(
+    embedding: str, width: int, members: int
+) -> None:
+    options = {"numeric_embedding": embedding, "numeric_bins": 16, "ensemble": members}
+    learner = trainer(batch_norm=False, **options)
     for _ in range(3):
         learner.run_epoch()
     assert not learner.model.get_layer("embedding_1").weights[0].numpy()[:2].any()
@@ -114,6 +118,7 @@ def test_slots_never_seen_still_add_nothing_after_training(embedding: str, width
         {"optimizer": "sgd", "numeric_embedding": "piecewise_linear"},
         {"schedule": "plateau", "patience": 2, "learning_rate": 0.1},
         {"numeric_embedding": "periodic", "class_weights": "balanced", "label_smoothing": 0.1},
+        {"ensemble": 4},
     ],
     ids=lambda settings: " ".join(f"{value}" for value in settings.values()),
 )
@@ -178,6 +183,29 @@ def test_each_epoch_says_the_learning_rate_that_it_ended_with(schedule: str) -> 
     assert np.float32(rates[-1]) in [a for n, a in state.items() if n.startswith("optimizer/")]
     assert rates[0] == pytest.approx(0.004) or schedule == "cosine"
     assert (rates[2] < rates[1] < rates[0] < 0.004) == (schedule == "cosine")
+
+
+def test_a_member_learns_what_it_would_have_learnt_alone() -> None:
+    """Given the weights of one member, a network of its own takes the same steps."""
+    options = {"numeric_embedding": "none", "embedding_dim": 64, "batch_norm": False, "dropout": 0}
+    ensemble = trainer(units=64, ensemble=4, **options)
+    alone = trainer(units=16, ensemble=1, **options)
+
+    def part(member: int) -> list[Any]:
+        """The member's own weights, as the network of its own has them."""
+        found = []
+        for name in ("hidden_1", "hidden_2", "last"):
+            kernel, bias = ensemble.model.get_layer(name).get_weights()
+            own = slice(16 * member, 16 * member + 16)
+            found += [kernel[member] if kernel.ndim == 3 else kernel[:, own]]
+            found += [bias[member] if bias.ndim == 2 else bias[own]]
+        return found
+
+    alone.model.set_weights(part(2))
+    for learner in (ensemble, alone):
+        learner.run_epoch()
+    for ours, theirs in zip(part(2), alone.model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_balanced_classes_count_the_same_as_scikit_learn_weighs_them() -> None:
