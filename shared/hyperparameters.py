@@ -148,9 +148,9 @@ class Hyperparameters:
         high=10000.0,
     )
     batch_size: Literal["auto"] | int = _knob("auto", "rows a step; auto: 64", low=1, high=65536)
-    epochs: int = _knob(20, "epochs at most", low=1, high=10000)
+    epochs: int = _knob(60, "epochs at most", low=1, high=10000)
     patience: int = _knob(
-        3, "epochs without a better validation loss before stopping", low=1, high=10000
+        6, "epochs without a better validation loss before stopping", low=1, high=10000
     )
     seed: int = _knob(0, "seed of everything random", low=0, high=2**31 - 1)
 
