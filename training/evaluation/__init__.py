@@ -1,10 +1,17 @@
 """How good the network is, where, by what, and whether it over-fits.
 
-    measures      scores by task, and which of them decides between two models
-    calibration   whether the scores are shares
-    diagnosis     over-fitting or under-fitting, in words, from the two curves
+    measures        scores by task, and which of them decides between two models
+    threshold       from which score on the answer is the positive class
+    calibration     whether scores are shares
+    curves          ROC, precision and recall, confusion, residuals
+    slices          scores of parts of the rows
+    permutation     what each input is worth
+    leakage         inputs that give the answer away, before anything is trained
+    diagnosis       over-fitting or under-fitting, in words, from the two curves
+    model_quality   the scores as SageMaker's Model Registry and Model Monitor read them
+    ranking         AUC and its standard error
 
-Not here: how any of it looks (report/).
+Not here: gathering them from a job (outcome.py), nor how any of it looks (report/).
 """
 
 from training.evaluation.diagnosis import Diagnosis, History, diagnose, few_rows, zeroed
