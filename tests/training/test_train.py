@@ -126,7 +126,7 @@ def test_the_report_and_its_figures_are_left_for_output(done: tuple[Path, list[s
     assert quality["auc"]["value"] == pytest.approx(assessment["scores"]["test"]["auc"])
     assert (folder / "constraints.json").is_file()
     assert len(json.loads((folder / "trials.json").read_text())) == 2
-    assert figures["resolved"] == {"taper": False, "warmup": 0.0, "numeric_bins": 48}
+    assert figures["resolved"].items() >= {"taper": False, "numeric_bins": 48}.items()
     assert "<svg" in (folder / "report.html").read_text()
     assert not (done[0] / "output/failure").exists()
 
