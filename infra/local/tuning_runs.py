@@ -7,6 +7,7 @@ whether one is stopped early by a rule (`stopping`); everything they found is re
 from __future__ import annotations
 
 import secrets
+import time
 
 from infra.local import searches, stopping, tuning_checks
 from infra.local.searches import Search
@@ -43,7 +44,7 @@ class TuningRun:
             for child in self._running():
                 self._training.halt(child.job)
         while self._running():
-            self._job.stop.wait(INTERVAL)
+            time.sleep(INTERVAL)
         with self._cloud.lock:
             self._job.ended = now()
             failed = self._job.failure_reason

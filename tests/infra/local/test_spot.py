@@ -96,7 +96,7 @@ def test_what_s3_had_not_yet_when_the_instance_went_is_lost(bench: Bench) -> Non
 
 
 def test_a_job_that_waits_longer_than_allowed_is_stopped(bench: Bench) -> None:
-    config = spot(bench, runtime=4, wait=4)
+    config = spot(bench, runtime=6, wait=6)
     name = bench.start(COUNT, **config)
     until(lambda: bench.job(name)["SecondaryStatus"], lambda state: state == "Training")
     bench.cloud.interrupt(name, away=600)
