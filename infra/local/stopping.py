@@ -69,7 +69,7 @@ class Hyperband:
 
     Args:
         least: the epochs that every job gets (MinResource).
-        most: the epochs that the best get (MaxResource); a job that goes on after them is stopped.
+        most: the epochs at which even the best are stopped (MaxResource).
         maximize: whether more is better.
     """
 
@@ -87,7 +87,7 @@ class Hyperband:
 
     def stops(self, number: int, values: Sequence[float]) -> bool:
         """Look at the rungs that the job has newly come to."""
-        if len(values) > self._most:
+        if len(values) >= self._most:
             return True
         if not self._ladders:
             return False

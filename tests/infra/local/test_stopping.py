@@ -39,10 +39,10 @@ def test_at_a_rung_only_the_best_third_go_on() -> None:
     assert not rule.stops(0, [0.5, 0.5])  # asked once at each rung, not again later
 
 
-def test_a_job_that_goes_on_after_the_most_is_stopped() -> None:
+def test_a_job_that_reaches_the_most_is_stopped() -> None:
     rule = Hyperband(1, 3, maximize=False)
-    assert not rule.stops(0, [0.5, 0.4, 0.3])
-    assert rule.stops(0, [0.5, 0.4, 0.3, 0.2])
+    assert not rule.stops(0, [0.5, 0.4])
+    assert rule.stops(0, [0.5, 0.4, 0.3])
 
 
 def test_later_jobs_are_in_brackets_with_more_patience() -> None:
@@ -52,7 +52,7 @@ def test_later_jobs_are_in_brackets_with_more_patience() -> None:
     assert not rule.stops(3, [0.1, 0.1])
     assert not rule.stops(3, [0.1, 0.1, 0.1])  # the first of its bracket
     assert rule.stops(7, [0.0, 0.0, 0.0])
-    assert not Hyperband(5, 5, maximize=True).stops(0, [0.1] * 5)
+    assert not Hyperband(5, 5, maximize=True).stops(0, [0.1] * 4)
 
 
 def test_values_that_come_in_one_go_pass_every_rung() -> None:
