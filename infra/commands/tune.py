@@ -59,9 +59,10 @@ class Search(Deployment):
     def _finish(self, cloud: Cloud, plan: Plan, build: Path, shown: Progress) -> None:
         from infra.outputs import fetch_report
 
-        self._job = plan.job
-        self._trials = self.trials if plan.searches else _told(cloud, plan.job)
-        self._report = fetch_report(cloud, plan.serving.model.data, build)
+        job = plan.desired.job
+        self._job = job.name(plan.attempt)
+        self._trials = self.trials if plan.searches else _told(cloud, self._job)
+        self._report = fetch_report(cloud, job.model_data(plan.attempt), build)
 
     def summary(self) -> str:
         """The trials, the best of them, and where to read more."""
