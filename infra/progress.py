@@ -95,9 +95,10 @@ class Lines:
             self._say(f"      {what} {count} {detail}".rstrip())
 
     def trials(self, found: Sequence[Trial], total: int | None) -> None:
-        """Print each trial once, when it has ended."""
+        """Print each trial once, when it has ended and, if it finished, its loss is known."""
         for trial in found:
-            if trial.state != "runs" and trial.number not in self._told:
+            ended = trial.state in ("pruned", "failed") or trial.loss is not None
+            if trial.state != "runs" and ended and trial.number not in self._told:
                 self._told.add(trial.number)
                 self.advance("trial", trial.number, total, told(trial, found))
 

@@ -228,6 +228,8 @@ def test_plain_lines_tell_each_trial_once_when_it_has_ended() -> None:
     failed = trial(2, state="failed", reason="no rows")
     shown.trials([running], 4)
     assert out.getvalue() == ""
+    shown.trials([trial(1)], 4)  # its status is known before its loss
+    assert out.getvalue() == ""
     shown.trials([ended, trial(2, state="runs")], 4)
     shown.trials([ended, failed], 4)
     assert [line.strip() for line in out.getvalue().splitlines()] == [
