@@ -10,13 +10,18 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from infra.importance import importance
 from infra.table import cells
 from infra.trials import Trial, best, counted, varied
 from shared import files
+
+if TYPE_CHECKING:
+    from shared.problem import Tuning
 
 PAGE = "tuning.html"
 TRIALS = "trials.json"
@@ -34,24 +39,30 @@ svg { max-width: 100%; height: auto } svg text { font-size: 12px; fill: currentC
 """
 
 
-def write(folder: Path, title: str, strategy: str, trials: Sequence[Trial]) -> Path:
-    """Write tuning.html and trials.json into a folder; the page's path.
+def write(folder: Path, title: str, tuning: Tuning, trials: Sequence[Trial]) -> Path:
+    """Write tuning.html and trials.json into a folder, unless they are there; the page's path.
 
     Raises:
         StorageError: the disk refuses.
     """
-    plain = [dataclasses.asdict(trial) for trial in trials]
-    files.write(folder / TRIALS, json.dumps(plain, indent=1).encode())
-    files.write(folder / PAGE, html(title, strategy, trials).encode())
-    return folder / PAGE
+    page, kept = folder / PAGE, folder / TRIALS
+    plain = json.dumps([dataclasses.asdict(trial) for trial in trials], indent=1).encode()
+    if not (page.is_file() and kept.is_file() and kept.read_bytes() == plain):
+        shares = importance(tuning.space, trials)
+        files.write(page, html(title, tuning.strategy, trials, shares).encode())
+        files.write(kept, plain)
+    return page
 
 
-def html(title: str, strategy: str, trials: Sequence[Trial]) -> str:
-    """The page."""
+def html(
+    title: str, strategy: str, trials: Sequence[Trial], shares: Mapping[str, float] | None = None
+) -> str:
+    """The page; without shares it says nothing of what mattered."""
     name = escape(title)
     body = [
         f"<h1>{name}</h1>",
         f"<p>A {escape(strategy)} search by the service: {escape(counted(trials))}.</p>",
+        *(["<h2>What mattered</h2>", _bars(shares)] if shares else []),
         "<h2>History</h2>",
         _course(trials),
         "<h2>Trials</h2>",
@@ -76,6 +87,16 @@ def _table(trials: Sequence[Trial]) -> str:
         mark = ' class="best"' if row[0] else ""
         lines.append(f"<tr{mark}>{told}</tr>")
     return f"<table><tr>{head}</tr>\n" + "\n".join(lines) + "</table>"
+
+
+def _bars(shares: Mapping[str, float]) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{share:.0%}</td>"
+        f'<td><svg width="300" height="12"><rect width="{300 * share:.0f}" height="12" '
+        'fill="#2563eb"/></svg></td></tr>\n'
+        for name, share in shares.items()
+    )
+    return f"<p>Share of the differences between the losses (fANOVA):</p><table>{rows}</table>"
 
 
 def _course(trials: Sequence[Trial]) -> str:

@@ -145,7 +145,7 @@ class Deployment:
         if isinstance(job, TuningJob):
             names = [job.name(number) for number in range(1, plan.attempt + 1)]
             self.trials = children(cloud, names)
-            self.page = history.write(build, plan.desired.project, job.tuning.strategy, self.trials)
+            self.page = history.write(build, plan.desired.project, job.tuning, self.trials)
 
     def _finish(self, cloud: Cloud, plan: Plan, build: Path, shown: Progress) -> None:
         from infra.outputs import fetch_report

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from infra import history
+from infra.importance import importance
 from infra.trials import Trial
+from shared.hyperparameters import Choice, Range
+from shared.problem import Tuning
 
 TRIALS = [
     Trial(1, "finished", {"dropout": "0.1", "activation": "relu"}, 0.5, "job-001", 12.0),
@@ -71,7 +74,55 @@ def test_few_trials_make_a_page_all_the_same(trials: list[Trial]) -> None:
 def test_the_page_needs_nothing_else_and_the_trials_are_there_for_programs(
     tmp_path: Path,
 ) -> None:
-    page = history.write(tmp_path, "flights", "random", TRIALS).read_text()
+    page = history.write(tmp_path, "flights", Tuning(where="service"), TRIALS).read_text()
     assert not re.search(r"(src|href)=|https?://", page)
     trials = json.loads((tmp_path / "trials.json").read_text())
     assert [trial["loss"] for trial in trials] == [0.5, None, 0.4, 0.9]
+
+
+def test_a_page_of_the_same_trials_is_not_made_again(tmp_path: Path) -> None:
+    tuning = Tuning(where="service")
+    page = history.write(tmp_path, "flights", tuning, TRIALS)
+    page.write_text("as it was")
+    assert history.write(tmp_path, "flights", tuning, TRIALS).read_text() == "as it was"
+    assert history.write(tmp_path, "flights", tuning, TRIALS[:1]).read_text() != "as it was"
+
+
+def searched(count: int) -> list[Trial]:
+    """Trials whose losses follow from dropout alone."""
+    return [
+        Trial(
+            number,
+            "finished",
+            {
+                "dropout": f"{number / 100:.4g}",
+                "units": str(8 + number % 3),
+                "taper": "auto" if number % 2 else "true",
+            },
+            1.0 - number / 20,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+SPACE: dict[str, Range | Choice] = {
+    "dropout": Range(0.01, 0.1199, "log"),
+    "units": Range(8, 10, integer=True),
+    "taper": Choice(("auto", True)),
+}
+
+
+@pytest.mark.slow
+def test_what_mattered_is_told_with_the_largest_share_first() -> None:
+    shares = importance(SPACE, searched(12))
+    assert next(iter(shares)) == "dropout"
+    assert shares["dropout"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    page = history.html("flights", "random", searched(12), shares)
+    assert "What mattered" in page
+
+
+def test_of_few_or_equal_trials_nothing_is_said_to_matter() -> None:
+    assert importance(SPACE, searched(7)) == {}
+    assert importance(SPACE, [searched(1)[0]] * 9) == {}
+    assert "What mattered" not in history.html("flights", "random", TRIALS)
