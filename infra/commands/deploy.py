@@ -142,8 +142,8 @@ class Deployment:
         from infra.tuning import TuningJob
 
         job = plan.desired.job
-        planned = any(item.kind == job.kind for item in (*plan.steps, *plan.unchanged))
-        if isinstance(job, TuningJob) and planned:
+        kinds = {step.kind for step in plan.steps} | {same.kind for same in plan.unchanged}
+        if isinstance(job, TuningJob) and job.kind in kinds:
             names = [job.name(number) for number in range(1, plan.attempt + 1)]
             self.trials = children(cloud, names)
             self.page = history.write(build, plan.desired.project, job.tuning, self.trials)
