@@ -1,78 +1,23 @@
-"""The code archive runs in a process of its own: killed, resumed, and under AWS's own toolkit."""
+"""The code archive runs in a process of its own: by hand, and under AWS's own toolkit."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
-import numpy as np
 import pytest
 
 from shared import bundle
-from shared.hyperparameters import Choice
-from shared.problem import Tuning
 from tests.support import jobs
 
 pytestmark = pytest.mark.slow
 PATIENCE = 240
 """Seconds after which a child is given up; none takes a fifth of it."""
-
-FORKS = """
-import os, sys
-from training import preparation, train
-preparation.tensorflow_ready()
-from training import export, fit, network
-for line in sys.stdin:
-    base, log = line.split()
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
-        os.dup2(1, 2)
-        train.main(["--base", base])
-        os._exit(0)
-    print(child, flush=True)
-    print(os.waitpid(child, 0)[1], flush=True)
-"""
-
-
-class Forks:
-    """Jobs that start at once: each is a child of one process that has imported TensorFlow."""
-
-    def __init__(self, code: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", FORKS],
-            cwd=code,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, base: Path, log: Path, kill_at: str | None = None) -> int:
-        """Run a job; with `kill_at`, kill -9 it when it has printed that. Answers wait's status."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{base} {log}\n")
-        self._process.stdin.flush()
-        child = int(self._process.stdout.readline())
-        deadline = time.monotonic() + PATIENCE
-        while kill_at and time.monotonic() < deadline:
-            if log.exists() and kill_at in log.read_text():
-                os.kill(child, signal.SIGKILL)
-                break
-            time.sleep(0.01)
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -83,51 +28,6 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(archive) as opened:
         opened.extractall(folder / "unpacked", filter="data")
     return folder / "unpacked"
-
-
-@pytest.fixture(scope="module")
-def forks(code: Path) -> Iterator[Forks]:
-    made = Forks(code)
-    yield made
-    made.close()
-
-
-def weights(base: Path) -> list[bytes]:
-    with np.load(base / "model/weights.npz", allow_pickle=False) as arrays:
-        return [arrays[name].tobytes() for name in arrays.files]
-
-
-SEARCHES = {
-    "bayesian": jobs.SEARCH,
-    "grid in folds": Tuning(
-        strategy="grid", folds=3, space={"learning_rate": Choice((0.003, 0.01))}
-    ),
-}
-
-
-@pytest.mark.parametrize("search", SEARCHES)
-def test_a_job_killed_in_its_trials_and_in_its_epochs_ends_with_the_same_bits(
-    forks: Forks, tmp_path: Path, search: str
-) -> None:
-    settings = {"units": 32, "batch_size": 4, "epochs": 6, "patience": 6, "dropout": 0.2}
-    project, table = jobs.problem(tuning=SEARCHES[search]), jobs.table(6000)
-    whole = jobs.tree(tmp_path / "whole", table, project, settings)
-    broken = jobs.tree(tmp_path / "broken", table, project, settings)
-    assert forks.run(whole, tmp_path / "whole.log") == 0
-    for number, moment in enumerate(["[trial] 1/2", "epoch=2", "epoch=4"]):
-        log = tmp_path / f"broken-{number}.log"
-        assert forks.run(broken, log, kill_at=moment) == signal.SIGKILL
-    assert forks.run(broken, tmp_path / "broken.log") == 0
-    resumed = (tmp_path / "broken.log").read_text()
-    assert "going on after epoch" in resumed
-    assert all(line.startswith("[") for line in resumed.splitlines())
-    assert weights(broken) == weights(whole)
-    trials = [(base / "output/data/trials.json").read_text() for base in (whole, broken)]
-    assert trials[0] == trials[1]
-    losses = json.loads(trials[0])[0]["losses"]
-    assert {len(folds) for folds in losses} == {project.tuning.folds}
-    metrics = [bundle.load(base / "model").manifest.metrics for base in (whole, broken)]
-    assert metrics[0] == metrics[1]
 
 
 def test_the_archives_entry_fails_with_words_and_an_exit_code(code: Path, tmp_path: Path) -> None:
