@@ -18,11 +18,11 @@ from training import stopping
 SIGNALS = {signal.SIGTERM: 143, signal.SIGINT: 130}
 PATIENCE = 240
 STUCK = {
-    "in a long call of another language": "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**10)",
-    "where everything is swallowed": (
-        "while True:\n        try:\n            print(end='')\n        except BaseException:\n"
-        "            pass"
+    "in a long call of another language": (
+        "threading.Timer(0.5, print, ['begun'], {'flush': True}).start()",
+        "hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)",
     ),
+    "where everything is swallowed": ("Deaf()", "time.sleep(1000)"),
 }
 
 
@@ -65,16 +65,25 @@ def test_an_error_without_a_signal_stays_itself() -> None:
 @pytest.mark.parametrize("stuck", STUCK)
 @pytest.mark.parametrize("number", SIGNALS, ids=each)
 def test_a_process_that_cannot_end_by_itself_is_ended(number: signal.Signals, stuck: str) -> None:
+    first, then = STUCK[stuck]
     program = (
-        "import hashlib\n"
+        "import hashlib, threading, time\n"
         "from training import stopping\n"
+        "class Deaf:\n"
+        "    def __del__(self):\n"
+        "        print('begun', flush=True)\n"
+        "        while True: pass\n"
         "stopping.GRACE = 0.1\n"
         "with stopping.heard(lambda code: print('last words', code, flush=True)):\n"
-        "    print('begun', flush=True)\n"
-        f"    {STUCK[stuck]}\n"
+        f"    {first}\n"
+        f"    {then}\n"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=jobs.ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        cwd=jobs.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
