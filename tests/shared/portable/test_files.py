@@ -58,6 +58,13 @@ def test_other_refusals_name_the_place_and_the_reason() -> None:
     assert str(files.disk_error(OSError("odd"), "there")) == "there: odd"
 
 
+def test_what_is_gone_or_unreadable_for_good_is_told_from_what_may_pass() -> None:
+    for number, lost in {
+        errno.ENOENT: True, errno.EIO: True, errno.EACCES: False, errno.ENOSPC: False,
+    }.items():  # fmt: skip
+        assert files.disk_error(OSError(number, "x"), "there").lost == lost
+
+
 def test_the_digest_is_that_of_the_content(tmp_path: Path) -> None:
     content = bytes(range(256)) * 10000
     (tmp_path / "a").write_bytes(content)
