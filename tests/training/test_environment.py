@@ -95,6 +95,20 @@ def test_all_hosts_agree_on_who_leads(tmp_path: Path) -> None:
         assert job.leads == (current == "algo-1")
 
 
+@pytest.mark.parametrize("flag", [[], ["--checkpoints", "s3://bucket/prefix/"]])
+def test_hosts_that_share_a_prefix_all_read_what_the_first_one_wrote(
+    tmp_path: Path, flag: list[str]
+) -> None:
+    base = written(tmp_path, {})
+    shared = flag[-1].rstrip("/") if flag else str(base / "checkpoints")
+    for current in ("algo-1", "algo-2"):
+        (base / "input/config/resourceconfig.json").write_text(
+            json.dumps({"current_host": current, "hosts": ["algo-2", "algo-1"]})
+        )
+        job = environment.read(["--base", str(base), *flag], {})
+        assert job.checkpoints == f"{shared}/algo-1"
+
+
 def test_by_hand_there_is_one_host_which_leads() -> None:
     job = environment.read([], {})
     assert job.hosts == (job.host,)
