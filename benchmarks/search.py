@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import multiprocessing
 import os
 import statistics
@@ -26,7 +25,6 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks.figures import Figure, report
 from infra import project
@@ -34,6 +32,7 @@ from shared import documents
 from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import Tuning
 from training import data, environment, trials
+from training.checkpoints import Checkpoints
 from training.preparation import Prepared, prepare
 from training.tuning import Trial
 
@@ -124,8 +123,8 @@ def ended(folder: Path, started: float) -> Found:
     """The trials that have been kept, in the order in which they ended."""
     found = []
     for file in folder.glob("*/trial-*.json"):
-        body: Any = json.loads(file.read_bytes())["body"]
-        trial = documents.decode(Trial, body, file.name)
+        kept = Checkpoints(str(folder), file.parent.name, print)
+        trial = documents.decode(Trial, kept.read_document(file.stem), file.name)
         found.append((file.stat().st_mtime - started, trial))
     return sorted(found, key=lambda one: one[0])
 

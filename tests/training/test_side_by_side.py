@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import random
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared import documents
 from shared.errors import TrainingError
 from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import Tuning
@@ -195,10 +195,11 @@ def until(process: multiprocessing.Process, condition: Callable[[], bool]) -> No
         time.sleep(0.001)
 
 
-def kept(folder: Path) -> dict[str, Any]:
-    """The documents of the trials that have ended, by name."""
-    files = folder.glob("job/trial-*.json")
-    return {file.name: json.loads(file.read_text())["body"] for file in files}
+def kept(folder: Path) -> dict[int, Trial]:
+    """The trials that have ended, by number."""
+    place = Checkpoints(str(folder), "job", print)
+    found = {n: place.read_document(f"trial-{n:04d}") for n in range(14)}
+    return {n: documents.decode(Trial, body, "trial") for n, body in found.items() if body}
 
 
 @pytest.mark.parametrize("strategy", ["random", "bayesian", "hyperband"])
@@ -208,7 +209,7 @@ def test_a_search_killed_again_and_again_loses_and_repeats_no_trial(
     expected, _ = search(tmp_path / "whole", strategy, Side(3, 3))
     folder, chance, kills = tmp_path / "broken", random.Random(strategy), 0
     while True:
-        before = {body["values"]["learning_rate"] for body in kept(folder).values()}
+        before = {trial.values["learning_rate"] for trial in kept(folder).values()}
         process, moment = started(folder, strategy), chance.randint(1, 4)
         if kills < 6:
             until(process, lambda: len(begun(folder)) >= moment)  # noqa: B023
@@ -230,8 +231,8 @@ def test_a_search_whose_workers_are_killed_has_every_trial_once(tmp_path: Path) 
         os.kill(begun(tmp_path)[-1][0], signal.SIGKILL)
     process.join(PATIENCE)
     assert process.exitcode == 0
-    bodies = kept(tmp_path)
-    assert sorted(bodies) == [f"trial-{number:04d}.json" for number in range(14)]
-    states = [body["state"] for body in bodies.values()]
+    trials = kept(tmp_path)
+    assert sorted(trials) == list(range(14))
+    states = [trial.state for trial in trials.values()]
     assert states.count("failed") <= 3
     assert "finished" in states

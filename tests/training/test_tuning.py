@@ -29,7 +29,7 @@ STRATEGIES = {
     "manual": {"space": {}, "candidates": CANDIDATES},
 }
 DRAWN = ("random", "bayesian", "hyperband")
-START = Hyperparameters(learning_rate=0.003, activation="tanh")
+START = Hyperparameters(learning_rate=0.003, activation="tanh", epochs=20)
 
 
 class Stopped(BaseException):
