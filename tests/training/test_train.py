@@ -84,6 +84,14 @@ def test_each_trial_and_each_epoch_has_its_line(done: tuple[Path, list[str]]) ->
 
 
 @slow
+def test_the_final_fit_repeats_the_best_trial(done: tuple[Path, list[str]]) -> None:
+    trials = [line for line in done[1] if line.startswith("[trial]")]
+    epochs = [line for line in done[1] if line.startswith("[metric] epoch=")]
+    losses = [float(line.partition("val_loss=")[2].split()[0]) for line in epochs]
+    assert f" best={min(losses):.4f} " in trials[-1]
+
+
+@slow
 def test_sagemakers_metric_definitions_read_every_metric_line(done: tuple[Path, list[str]]) -> None:
     text = "\n".join(done[1])
     found = {d["Name"]: re.findall(d["Regex"], text) for d in metric_definitions()}
