@@ -1,8 +1,8 @@
 """Datetime columns → points on circles: the hour of the day, the day of the week, and so on.
 
-Here: what is fitted for one column (Clock) and how all of a chunk's are encoded (Clocks). Sines and
-cosines are computed once, when fitted, and only looked up afterwards; so are the offsets of a time
-zone, so that serving needs no time zone database.
+Here: what is fitted for one column (Fitting, Clock) and how all of a chunk's are encoded (Clocks).
+Sines and cosines are computed once, when fitted, and only looked up afterwards; so are the offsets
+of a time zone, so that serving needs no time zone database.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PERIODS = {
     "month": 12,
 }
 ZONE_YEARS = (1900, 2100)
-_NAT = np.iinfo(np.int64).min
+_NAT, _LATEST = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
 
 # As arrays: numpy takes longer to make one of a number than to divide a few by it.
 _MINUTE: Ints = np.array(MINUTE)
@@ -67,34 +67,50 @@ class Clock:
     last: int
 
 
-def fit(column: Column, data: Array) -> Clock:
-    """Fit one column on training rows.
+class Fitting:
+    """Fits one column to training rows that come block by block.
 
     Args:
         column: of kind datetime.
-        data: datetime64[us] [n], NaT = missing.
-
-    Raises:
-        DataError: all values are missing, or the time zone is not known.
     """
-    missing = np.isnat(data)
-    known = data[~missing].astype(np.int64)
-    if not known.size:
-        raise DataError(
-            "every value is missing in the training rows",
-            where=f"column {column.name!r}",
-            cure="Remove the column, or set feature = false",
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._indicator = False
+        self._first, self._last = _LATEST, _NAT
+
+    def add(self, data: Array) -> None:
+        """More training rows: datetime64[us] [n], NaT = missing."""
+        missing = np.isnat(data)
+        known = data[~missing].astype(np.int64)
+        self._indicator |= len(known) < len(data)
+        if known.size:
+            self._first = min(self._first, int(known.min()))
+            self._last = max(self._last, int(known.max()))
+
+    def done(self) -> Clock:
+        """What was fitted.
+
+        Raises:
+            DataError: all values are missing, or the time zone is not known.
+        """
+        column = self._column
+        if self._first > self._last:
+            raise DataError(
+                "every value is missing in the training rows",
+                where=f"column {column.name!r}",
+                cure="Remove the column, or set feature = false",
+            )
+        transitions, offsets = zone(column.timezone, column.name)
+        return Clock(
+            column.name,
+            self._indicator,
+            column.parts,
+            transitions,
+            offsets,
+            self._first,
+            self._last,
         )
-    transitions, offsets = zone(column.timezone, column.name)
-    return Clock(
-        column.name,
-        bool(missing.any()),
-        column.parts,
-        transitions,
-        offsets,
-        int(known.min()),
-        int(known.max()),
-    )
 
 
 @functools.lru_cache(maxsize=16)

@@ -1,8 +1,8 @@
 """Numeric and boolean columns → scaled numbers, all columns of a chunk at once.
 
-Here: what is fitted for one column (Scaling) and the arithmetic that applies it (Scaler). The
-arithmetic is IEEE additions, multiplications, divisions and comparisons only, so that its bits do
-not depend on batch size, numpy version or CPU.
+Here: what is fitted for one column (Fitting, Scaling) and the arithmetic that applies it (Scaler).
+The arithmetic is IEEE additions, multiplications, divisions and comparisons only, so that its bits
+do not depend on batch size, numpy version or CPU.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from shared.elementary import log1p
 from shared.errors import DataError
+from shared.sampling import Lots, Sample
 from shared.schema import Column
 from shared.values import Array
 
@@ -60,46 +61,73 @@ class Scaling:
     spread: float
 
 
-def fit(column: Column, data: Array) -> Scaling:
-    """Fit one column on training rows.
+class Fitting:
+    """Fits one column to training rows that come block by block.
+
+    Where more than sampling.MOST rows have a value, quantiles, mean and deviation are those of that
+    many, chosen by lot; the extremes are always the column's own. The values count, not
+    their order.
 
     Args:
         column: of kind numeric or boolean.
-        data: float64 [n], NaN = missing.
-
-    Raises:
-        DataError: all values are missing, or log = true and some are negative.
     """
-    missing = np.isnan(data)
-    known = np.clip(data[~missing], -HUGE, HUGE)
-    if not known.size:
-        raise DataError(
-            "every value is missing in the training rows",
-            where=f"column {column.name!r}",
-            cure="Remove the column, or set feature = false",
-        )
-    indicator = bool(missing.any())
-    if column.kind == "boolean":
-        fill = 1.0 if known.mean() > 0.5 else 0.0
-        return Scaling(column.name, indicator, fill, 0.0, 1.0, None, (), (), (), 0.0, 1.0)
-    fill = {"median": np.median(known), "mean": np.mean(known), "zero": 0.0}[column.impute]
-    low, high = _bounds(column, known)
-    clipped = np.clip(known, low, high)
-    if column.scale == "quantile":
-        knots, lower, upper = _ranks(clipped)
-        low, high = knots[0], knots[-1]
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._sample = Sample()
+        self._indicator = False
+        self._low, self._high = math.inf, -math.inf
+
+    def add(self, data: Array, lots: Lots) -> None:
+        """More training rows: float64 [n], NaN = missing; and their lots [n]."""
+        missing = np.isnan(data)
+        if missing.any():
+            self._indicator = True
+            data, lots = data[~missing], lots[~missing]
+        if data.size:
+            known = np.clip(data, -HUGE, HUGE)
+            self._low = min(self._low, float(known.min()))
+            self._high = max(self._high, float(known.max()))
+            self._sample.add(known, lots)
+
+    def done(self) -> Scaling:
+        """What was fitted.
+
+        Raises:
+            DataError: all values are missing, or log = true and some are negative.
+        """
+        column, indicator = self._column, self._indicator
+        if self._low > self._high:
+            raise DataError(
+                "every value is missing in the training rows",
+                where=f"column {column.name!r}",
+                cure="Remove the column, or set feature = false",
+            )
+        known = self._sample.values()
+        known.sort()
+        known[0], known[-1] = self._low, self._high
+        known += _ZERO  # of -0.0 and 0.0 either may have come first
+        if column.kind == "boolean":
+            fill = 1.0 if known.mean() > 0.5 else 0.0
+            return Scaling(column.name, indicator, fill, 0.0, 1.0, None, (), (), (), 0.0, 1.0)
+        fill = {"median": np.median(known), "mean": np.mean(known), "zero": 0.0}[column.impute]
+        low, high = _bounds(column, known)
+        clipped = np.clip(known, low, high)
+        if column.scale == "quantile":
+            knots, lower, upper = _ranks(clipped)
+            low, high = knots[0], knots[-1]
+            return Scaling(
+                column.name, indicator, float(fill), low, high, None,
+                knots, lower, upper, 0.5, math.sqrt(1 / 12),
+            )  # fmt: skip
+        unit = log_unit(clipped, column.log, f"column {column.name!r}")
+        if unit is not None:
+            low = max(low, 0.0)
+            clipped = log1p(clipped / unit)
+        centre, spread = location(clipped, column.scale)
         return Scaling(
-            column.name, indicator, float(fill), low, high, None,
-            knots, lower, upper, 0.5, math.sqrt(1 / 12),
+            column.name, indicator, float(fill), low, high, unit, (), (), (), centre, spread
         )  # fmt: skip
-    unit = log_unit(clipped, column.log, f"column {column.name!r}")
-    if unit is not None:
-        low = max(low, 0.0)
-        clipped = log1p(clipped / unit)
-    centre, spread = location(clipped, column.scale)
-    return Scaling(
-        column.name, indicator, float(fill), low, high, unit, (), (), (), centre, spread
-    )  # fmt: skip
 
 
 def log_unit(data: Floats, log: Literal["auto"] | bool, where: str) -> float | None:

@@ -193,6 +193,22 @@ def list_files(location: str | Path, s3: Any = None) -> list[str]:
     return _attempt(find, str(location))
 
 
+def size(location: str | Path, s3: Any = None) -> int:
+    """Bytes of one file.
+
+    Raises:
+        StorageError: it is not there, or cannot be asked for.
+    """
+    if not is_s3(location):
+        with _disk(location):
+            return Path(location).stat().st_size
+    bucket, key = split(str(location))
+    service = s3 or client()
+    return _attempt(
+        lambda: int(service.head_object(Bucket=bucket, Key=key)["ContentLength"]), str(location)
+    )
+
+
 def delete(location: str | Path, s3: Any = None) -> None:
     """Remove one file; it is no error if it is not there.
 

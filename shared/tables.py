@@ -7,10 +7,11 @@ columns have (inferring.py guesses), nor S3 itself (storage.py). pyarrow is impo
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,15 +30,22 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv")
 # Bytes of a CSV file that are parsed at once; a row must fit.
 LONGEST_ROW = 16 << 20
+BLOCK_ROWS = 1 << 16
+BUFFER = 1 << 20
+# Bytes that a cell takes in a file, at least, with what separates it; a guess.
+CSV_CELL, PARQUET_CELL = 5, 4
 _FILES = b"files"
 
+Location = str | Path | Sequence[str | Path]
 
-def read(location: str | Path | Sequence[str | Path]) -> pyarrow.Table:
-    """Read a table.
+
+def read(location: Location, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """Read a whole table.
 
     Args:
         location: a CSV or Parquet file, a directory of them, a glob, an s3:// prefix, or a list of
             such. All files must have the same columns. Every column of a CSV file is text.
+        columns: the names of those wanted; None: all.
 
     Raises:
         DataError: nothing is there, a file cannot be read, has no rows or other columns.
@@ -45,26 +53,52 @@ def read(location: str | Path | Sequence[str | Path]) -> pyarrow.Table:
     """
     import pyarrow
 
-    if isinstance(location, str) and location.startswith("s3://"):
-        return _read_s3(location)
-    places = [location] if isinstance(location, str | Path) else list(location)
-    paths = [path for place in places for path in _files(place)]
-    if not paths:
-        raise DataError("no file is given")
-    tables = [_read_file(path) for path in paths]
-    for path, table in zip(paths[1:], tables[1:], strict=True):
-        _check_alike(paths[0], tables[0].column_names, path, table.column_names)
+    names = _files(location)
+    parts = list(_blocks(names, columns, BLOCK_ROWS))
+    if not parts:
+        raise DataError("there are no rows", where=names[0])
     try:
-        table = pyarrow.concat_tables(
-            [table.select(tables[0].column_names) for table in tables], promote_options="permissive"
-        )
+        table = pyarrow.concat_tables(parts, promote_options="permissive")
     except pyarrow.ArrowException as exception:
-        names = ", ".join(map(str, paths[:5]))
-        raise DataError(f"the files' columns differ in type: {exception}", where=names) from None
-    if not table.num_rows:
-        raise DataError("there are no rows", where=str(paths[0]))
-    counts = [[str(path), part.num_rows] for path, part in zip(paths, tables, strict=True)]
-    return table.replace_schema_metadata({_FILES: json.dumps(counts)})
+        where = ", ".join(names[:5])
+        raise DataError(f"the files' columns differ in type: {exception}", where=where) from None
+    origins = [origin for part in parts for origin in _origins(part)]
+    return table.replace_schema_metadata({_FILES: json.dumps(origins)})
+
+
+def blocks(
+    location: Location, columns: Sequence[str] | None = None, rows: int = BLOCK_ROWS
+) -> Iterator[pyarrow.Table]:
+    """Read a table from its first row to its last in blocks of at most so many rows.
+
+    One file is open at a time, and one block of it in memory; of S3 one file lies on the disk. A
+    file's columns keep their own types, so those of two files may differ.
+
+    Args and raises: as `read`; but a table without rows is no error.
+    """
+    return _blocks(_files(location), columns, rows)
+
+
+def column_names(location: Location) -> list[str]:
+    """The columns of a table, as its first file has them.
+
+    Raises:
+        DataError: nothing is there, or the file cannot be read.
+        StorageError: S3 refuses.
+    """
+    name = _files(location)[0]
+    with _local(name) as path, _explained(name):
+        return _opened(path, name, None, BLOCK_ROWS)[0]
+
+
+def cells(location: Location) -> int:
+    """Rows times columns: of local Parquet files exactly, of others a guess by their size.
+
+    Raises:
+        DataError: nothing is there, or a file cannot be read.
+        StorageError: S3 refuses.
+    """
+    return sum(map(_cells, _files(location)))
 
 
 def to_columns(table: pyarrow.Table, columns: Sequence[Column], where: str) -> Columns:
@@ -135,20 +169,21 @@ def target_kind(target: Target) -> Kind:
     return "numeric" if types == {int} else "category"
 
 
-def _read_s3(location: str) -> pyarrow.Table:
-    names = [name for name in storage.list_files(location) if name.lower().endswith(SUFFIXES)]
+def _files(location: Location) -> list[str]:
+    """The names of all files, in the order in which they are read."""
+    if isinstance(location, str) and storage.is_s3(location):
+        found = [name for name in storage.list_files(location) if name.lower().endswith(SUFFIXES)]
+        if not found:
+            raise DataError("there is no CSV or Parquet file", where=location)
+        return found
+    places = [location] if isinstance(location, str | Path) else list(location)
+    names = [str(path) for place in places for path in _paths(place)]
     if not names:
-        raise DataError("there is no CSV or Parquet file", where=location)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for number, name in enumerate(names):
-            path = Path(folder) / f"{number:06d}-{name.rsplit('/', 1)[-1]}"
-            storage.download(name, path)
-            paths.append(path)
-        return read(paths)
+        raise DataError("no file is given")
+    return names
 
 
-def _files(place: str | Path) -> list[Path]:
+def _paths(place: str | Path) -> list[Path]:
     path = Path(place)
     if path.is_dir():
         found = sorted(
@@ -166,7 +201,7 @@ def _files(place: str | Path) -> list[Path]:
     matches = sorted(Path(name) for name in glob.glob(str(place), recursive=True))
     if not matches or not glob.has_magic(str(place)):
         raise DataError("there is no such file", where=str(place), cure="Check the path")
-    return [path for match in matches for path in _files(match)]
+    return [path for match in matches for path in _paths(match)]
 
 
 def _visible(path: Path, folder: Path) -> bool:
@@ -175,34 +210,89 @@ def _visible(path: Path, folder: Path) -> bool:
     )
 
 
-def _read_file(path: Path) -> pyarrow.Table:
+@contextlib.contextmanager
+def _local(name: str) -> Iterator[Path]:
+    """The file on this machine; one of S3 is there as long as it is needed."""
+    if not storage.is_s3(name):
+        yield Path(name)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name.rsplit("/", 1)[-1]
+        storage.download(name, path)
+        yield path
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """What Arrow and the disk refuse, as an error that names the file."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, UnicodeDecodeError) as exception:
+        reason = str(exception).splitlines()[0]
+        raise DataError(f"the file cannot be read: {reason}", where=name) from None
+    except OSError as exception:
+        reason = exception.strerror or str(exception).splitlines()[0]
+        raise DataError(f"the file cannot be read: {reason}", where=name) from None
+
+
+def _blocks(
+    names: Sequence[str], columns: Sequence[str] | None, rows: int
+) -> Iterator[pyarrow.Table]:
+    expected: list[str] = []
+    for name in names:
+        with _local(name) as path, _explained(name):
+            found, batches = _opened(path, name, columns, rows)
+            expected = expected or found
+            _check_alike(names[0], expected, name, found)
+            wanted = [column for column in expected if columns is None or column in columns]
+            first = 0
+            for table in batches:
+                for start in range(0, table.num_rows, rows):
+                    block = table.slice(start, rows).select(wanted)
+                    origin = [[name, first, block.num_rows]]
+                    yield block.replace_schema_metadata({_FILES: json.dumps(origin)})
+                    first += block.num_rows
+
+
+def _opened(
+    path: Path, name: str, columns: Sequence[str] | None, rows: int
+) -> tuple[list[str], Iterator[pyarrow.Table]]:
+    """The names of all columns of a file, and its rows, of the columns wanted."""
+    if path.stat().st_size == 0:
+        raise DataError("the file is empty", where=name)
+    parquet = path.suffix.lower() == ".parquet"
+    names, batches = (_parquet if parquet else _csv)(path, name, columns, rows)
+    for place, column in enumerate(names):
+        if names.count(column) > 1:
+            raise DataError("two columns have this name", where=f"{name}, column {column!r}")
+        if not column.strip():
+            raise DataError("the column has no name", where=f"{name}, column {place + 1}")
+    return names, batches
+
+
+def _parquet(
+    path: Path, _name: str, columns: Sequence[str] | None, rows: int
+) -> tuple[list[str], Iterator[pyarrow.Table]]:
     import pyarrow
     import pyarrow.parquet
 
-    try:
-        if path.stat().st_size == 0:
-            raise DataError("the file is empty", where=str(path))
-        if path.suffix.lower() == ".parquet":
-            table = pyarrow.parquet.ParquetFile(path).read()
-        else:
-            table = _read_csv(path)
-    except (pyarrow.ArrowException, UnicodeDecodeError) as exception:
-        reason = str(exception).splitlines()[0]
-        raise DataError(f"the file cannot be read: {reason}", where=str(path)) from None
-    except OSError as exception:
-        reason = exception.strerror or str(exception).splitlines()[0]
-        raise DataError(f"the file cannot be read: {reason}", where=str(path)) from None
-    names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError("two columns have this name", where=f"{path}, column {name!r}")
-        if not name.strip():
-            place = f"{path}, column {names.index(name) + 1}"
-            raise DataError("the column has no name", where=place)
-    return table
+    # Without the buffer, and with the one that is read ahead, a whole row group lies in memory.
+    file = pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+    names = file.schema_arrow.names
+    wanted = None if columns is None else [column for column in names if column in columns]
+
+    def batches() -> Iterator[pyarrow.Table]:
+        for batch in file.iter_batches(rows, columns=wanted):
+            yield pyarrow.Table.from_batches([batch])
+
+    return names, batches()
 
 
-def _read_csv(path: Path) -> pyarrow.Table:
+def _csv(
+    path: Path, name: str, columns: Sequence[str] | None, _rows: int
+) -> tuple[list[str], Iterator[pyarrow.Table]]:
     import pyarrow
     from pyarrow import csv
 
@@ -211,25 +301,42 @@ def _read_csv(path: Path) -> pyarrow.Table:
     with csv.open_csv(path, read_options=reading, parse_options=parsing) as reader:
         names = reader.schema.names
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise DataError(
-            "the header holds no comma", where=str(path), cure="Separate the cells with commas"
-        )
+        raise DataError("the header holds no comma", where=name, cure="Separate cells with commas")
     conversion = csv.ConvertOptions(
         column_types=dict.fromkeys(names, pyarrow.string()),
         null_values=[""],
         strings_can_be_null=True,
+        include_columns=None if columns is None else [c for c in names if c in columns],
     )
-    return csv.read_csv(path, reading, parsing, conversion)
+
+    def batches() -> Iterator[pyarrow.Table]:
+        with csv.open_csv(path, reading, parsing, conversion) as reader:
+            for batch in reader:
+                yield pyarrow.Table.from_batches([batch])
+
+    return names, batches()
 
 
-def _check_alike(first: Path, expected: list[str], path: Path, names: list[str]) -> None:
-    for name in names:
-        if name not in expected:
-            raise DataError(f"{first} has no such column", where=f"{path}, column {name!r}")
-    for name in expected:
-        if name not in names:
+def _cells(name: str) -> int:
+    if name.lower().endswith(".csv"):
+        return storage.size(name) // CSV_CELL
+    if storage.is_s3(name):
+        return storage.size(name) // PARQUET_CELL
+    import pyarrow.parquet
+
+    with _explained(name):
+        footer = pyarrow.parquet.read_metadata(name)
+        return int(footer.num_rows * footer.num_columns)
+
+
+def _check_alike(first: str, expected: list[str], name: str, found: list[str]) -> None:
+    for column in found:
+        if column not in expected:
+            raise DataError(f"{first} has no such column", where=f"{name}, column {column!r}")
+    for column in expected:
+        if column not in found:
             raise DataError(
-                f"the column is missing; {first} has it", where=f"{path}, column {name!r}"
+                f"the column is missing; {first} has it", where=f"{name}, column {column!r}"
             )
 
 
@@ -330,11 +437,17 @@ def _from_times(kind: Kind, data: Any) -> Array:
 def _mistake(table: pyarrow.Table, mistake: Mistake, column: str, where: str) -> DataError:
     """With the file's name where the table is still the one that was read."""
     row = mistake.row
-    counts = json.loads((table.schema.metadata or {}).get(_FILES, b"[]"))
-    if sum(count for _, count in counts) == table.num_rows:
-        for name, count in counts:
+    origins = _origins(table)
+    if sum(count for _, _, count in origins) == table.num_rows:
+        for name, first, count in origins:
             if row < count:
-                where = name
+                where, row = name, first + row
                 break
             row -= count
     return DataError(mistake.message, where=f"{where}, row {row}, column {column!r}")
+
+
+def _origins(table: pyarrow.Table) -> list[list[Any]]:
+    """Where a table's rows come from: file, first row in it, number of rows; none if not known."""
+    origins: list[list[Any]] = json.loads((table.schema.metadata or {}).get(_FILES, b"[]"))
+    return origins

@@ -1,8 +1,8 @@
 """Fit once on the training rows, encode everywhere: columns → the network's two input matrices.
 
 One row takes the same path as a million, and the bits agree: with any batch size or memory layout,
-numpy 1.26 and 2, any CPU. Here: Transforms over all features, TargetTransform. Not here: what is
-fitted for one column (scaling.py, vocabulary.py, clock.py).
+numpy 1.26 and 2, any CPU. Here: Transforms over all features, Fitting them, TargetTransform. Not
+here: what is fitted for one column (scaling.py, vocabulary.py, clock.py).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from shared import clock, documents, elementary, scaling, vocabulary
 from shared.clock import Clock, Clocks
 from shared.errors import BundleError, DataError, KitError
+from shared.sampling import Urn
 from shared.scaling import Scaler, Scaling
 from shared.schema import Column, Target, Task
 from shared.values import Array, Columns
@@ -60,23 +61,9 @@ class Transforms:
         Raises:
             DataError: there are no features or no rows, or a column is not there or all missing.
         """
-        if not features:
-            raise DataError("there is no feature to learn from")
-        names = [column.name for column in features]
-        data = dict(zip(names, _arrays(columns, names), strict=True))
-        if not len(data[features[0].name]):
-            raise DataError("there are no training rows")
-        scalings, clocks, vocabularies = [], [], []
-        for column in features:
-            if column.kind == "category":
-                vocabularies.append(vocabulary.fit(column, data[column.name]))
-            elif column.kind == "datetime":
-                clocks.append(clock.fit(column, data[column.name]))
-            else:
-                scalings.append(scaling.fit(column, data[column.name]))
-        parts = sorted({part for fitted in clocks for part in fitted.parts})
-        circles = {part: clock.circle(part) for part in parts}
-        return cls(tuple(scalings), tuple(clocks), tuple(vocabularies), circles)
+        fitting = Fitting(features)
+        fitting.add(columns)
+        return fitting.done()
 
     @cached_property
     def _scaler(self) -> Scaler:
@@ -139,6 +126,71 @@ class Transforms:
             error: the text does not hold fitted transforms.
         """
         return documents.decode(cls, documents.loads(text, where, error), where, error)
+
+
+class Fitting:
+    """Fits transforms to training rows that come block by block; blocks of any size give the same.
+
+    Args:
+        features: the inputs wanted.
+
+    Raises:
+        DataError: there are none.
+    """
+
+    def __init__(self, features: Sequence[Column]) -> None:
+        if not features:
+            raise DataError("there is no feature to learn from")
+        self._names = [column.name for column in features]
+        self._urn = Urn()
+        self._rows = 0
+        self._numbers: dict[str, scaling.Fitting] = {}
+        self._times: dict[str, clock.Fitting] = {}
+        self._texts: dict[str, vocabulary.Counting] = {}
+        for column in features:
+            if column.kind == "category":
+                self._texts[column.name] = vocabulary.Counting(column)
+            elif column.kind == "datetime":
+                self._times[column.name] = clock.Fitting(column)
+            else:
+                self._numbers[column.name] = scaling.Fitting(column)
+
+    def add(self, columns: Columns) -> None:
+        """More training rows.
+
+        Args:
+            columns: canonical arrays of one length, at least the features.
+
+        Raises:
+            DataError: a column is not there, or has too many levels.
+        """
+        data = dict(zip(self._names, _arrays(columns, self._names), strict=True))
+        rows = len(data[self._names[0]])
+        lots = self._urn.draw(rows)
+        for name, numbers in self._numbers.items():
+            numbers.add(data[name], lots)
+        for name, times in self._times.items():
+            times.add(data[name])
+        for name, texts in self._texts.items():
+            texts.add(data[name])
+        self._rows += rows
+
+    def done(self) -> Transforms:
+        """What was fitted.
+
+        Raises:
+            DataError: there were no rows, or a column cannot be fitted.
+        """
+        if not self._rows:
+            raise DataError("there are no training rows")
+        clocks = tuple(fitting.done() for fitting in self._times.values())
+        parts = sorted({part for fitted in clocks for part in fitted.parts})
+        return Transforms(
+            tuple(fitting.done() for fitting in self._numbers.values()),
+            clocks,
+            tuple(fitting.done() for fitting in self._texts.values()),
+            {part: clock.circle(part) for part in parts},
+        )
 
 
 @dataclass(frozen=True)

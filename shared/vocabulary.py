@@ -16,6 +16,8 @@ from shared.schema import Column
 from shared.values import Array
 
 MISSING, UNKNOWN, RARE, FIRST = range(4)
+# A vocabulary travels in the bundle and lies in memory, the rare levels included.
+MOST_LEVELS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -64,25 +66,46 @@ class Coder:
         return flat.reshape(len(chunk), rows)
 
 
-def fit(column: Column, data: Array) -> Vocabulary:
-    """Fit one column on training rows.
+class Counting:
+    """Counts the levels of one column in training rows that come block by block.
 
     Args:
         column: of kind category.
-        data: object array [n] of str, None = missing.
-
-    Raises:
-        DataError: all values are missing.
     """
-    counts = Counter(data.tolist())
-    counts.pop(None, None)
-    if not counts:
-        raise DataError(
-            "every value is missing in the training rows",
-            where=f"column {column.name!r}",
-            cure="Remove the column, or set feature = false",
-        )
-    ordered = sorted(counts, key=lambda level: (-counts[level], level))
-    frequent = [level for level in ordered if counts[level] >= column.min_count]
-    kept = frequent[: column.max_levels]
-    return Vocabulary(column.name, tuple(kept), tuple(ordered[len(kept) :]))
+
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._counts: Counter[str | None] = Counter()
+
+    def add(self, data: Array) -> None:
+        """More training rows: object array [n] of str, None = missing.
+
+        Raises:
+            DataError: there are more than MOST_LEVELS different levels.
+        """
+        self._counts.update(data.tolist())
+        if len(self._counts) > MOST_LEVELS:
+            raise DataError(
+                f"there are more than {MOST_LEVELS:,} different levels in the training rows",
+                where=f"column {self._column.name!r}",
+                cure="An identifier teaches nothing: set feature = false",
+            )
+
+    def done(self) -> Vocabulary:
+        """What was fitted.
+
+        Raises:
+            DataError: all values are missing.
+        """
+        column = self._column
+        counts = {level: count for level, count in self._counts.items() if level is not None}
+        if not counts:
+            raise DataError(
+                "every value is missing in the training rows",
+                where=f"column {column.name!r}",
+                cure="Remove the column, or set feature = false",
+            )
+        ordered = sorted(counts, key=lambda level: (-counts[level], level))
+        frequent = [level for level in ordered if counts[level] >= column.min_count]
+        kept = frequent[: column.max_levels]
+        return Vocabulary(column.name, tuple(kept), tuple(ordered[len(kept) :]))

@@ -39,7 +39,7 @@ class Cluster:
 
     def share(self, rows: Any) -> Any:
         """The rows of a batch [n] that this host takes: every `size`-th."""
-        return rows[self.rank :: self.size]
+        return rows if self.size == 1 else rows[self.rank :: self.size]
 
     def least(self, number: int) -> int:
         """The lowest of the numbers that the hosts bring; each host has to call it."""

@@ -2,7 +2,8 @@
 
 Here: reading the channels, dropping rows without a target, finding the classes, the split, the
 join with the sources, and the refusal of data that cannot be learnt from. Not here: how a table is
-read (shared/tables.py), joined (shared/sources.py) or encoded (shared/transforms.py).
+read (shared/tables.py), joined (shared/sources.py) or encoded (shared/transforms.py), nor how data
+larger than memory is gone through (streaming.py).
 
 Rows whose target is missing are dropped and counted, never guessed: a flight that was cancelled has
 no arrival to predict, and in real tables such rows are common.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +26,11 @@ from shared.inferring import infer_target
 from shared.problem import Problem, Split
 from shared.schema import Column, Schema, Target
 from shared.sources import SourceTable
+from shared.transforms import Transforms
 from shared.values import Columns
+from training import streaming
 from training.environment import SOURCE_PREFIX, Environment
+from training.streaming import Stream
 
 if TYPE_CHECKING:
     import pyarrow
@@ -60,14 +65,20 @@ class Data:
     Args:
         schema: with the target's classes, as found.
         parts: training, validation and test; no row is in two.
+            Where the data is streamed, those of its rows that are kept in memory: of each split a
+            sample, where it is large.
         tables: the sources, ready to travel in the bundle.
         dropped: how many rows had no target.
+        stream: where all training rows come from, if they do not fit into memory.
+        transforms: as fitted on all training rows, if they are streamed.
     """
 
     schema: Schema
     parts: Mapping[str, Part]
     tables: tuple[SourceTable, ...]
     dropped: int
+    stream: Stream | None = None
+    transforms: Transforms | None = None
 
     @property
     def train(self) -> Part:
@@ -82,8 +93,15 @@ class Data:
     @property
     def counts(self) -> str:
         """How many rows each split has, and how many were dropped, in words."""
-        counts = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.items())
-        return counts + (f"; {self.dropped:,} without a target dropped" if self.dropped else "")
+        kept = {name: len(part) for name, part in self.parts.items()}
+        rows = self.stream.rows if self.stream else kept
+        text = ", ".join(f"{count:,} {name}" for name, count in rows.items())
+        if self.dropped:
+            text += f"; {self.dropped:,} without a target dropped"
+        if self.stream:
+            scored = " and ".join(f"{kept[name]:,} {name}" for name in ("validation", "test"))
+            text += f"; streamed from disk, scored on {scored} rows"
+        return text
 
 
 def read(environment: Environment, problem: Problem) -> Data:
@@ -93,11 +111,23 @@ def read(environment: Environment, problem: Problem) -> Data:
         DataError: a channel or file is missing or unreadable, the target or the split's column is
             not there, a split is empty or too small, or the training rows hold one class only.
     """
-    table = tables.read(environment.channel("train"))
-    target = problem.target
-    _require(table, target.name, "the target is not a column of the data")
+    place = environment.table("train")
+    if "train" in environment.sharded and len(environment.hosts) > 1:
+        raise DataError(
+            "each instance has only its own files, but all have to know all rows",
+            where="channel 'train'",
+            cure="Set S3DataDistributionType = FullyReplicated",
+        )
+    names, target, how = tables.column_names(place), problem.target, problem.split
+    _require(names, target.name, "the target is not a column of the data")
+    needed = [str(name) for name in {"time": [how.time], "column": [how.column]}.get(how.by, [])]
+    for name in needed:
+        _require(names, name, "the split needs this column")
+    width = len(names) + sum(len(source.columns) for source in problem.sources)
+    streamed = streaming.wanted(tables.cells(place) // len(names) * width, environment.memory)
+    table = tables.read(place, [target.name, *needed] if streamed else None)
     # Before rows are dropped, so that a mistake is counted as the file counts it.
-    own = tables.to_columns(table, problem.columns, "train")
+    own = {} if streamed else tables.to_columns(table, problem.columns, "train")
     if target.task != "regression" and not target.classes:
         target = dataclasses.replace(
             infer_target(table, target.name, target.task), threshold=target.threshold
@@ -105,24 +135,51 @@ def read(environment: Environment, problem: Problem) -> Data:
     labelled = _labelled(table, target)
     table = table.filter(labelled)
     answers = tables.target_values(table, target)
-    rows = split(table, problem.split)
-    _check(rows, answers, target, problem.split)
+    rows = split(table, how)
+    _check(rows, answers, target, how)
     looked_up = tuple(
-        SourceTable.build(source, tables.read(environment.channel(SOURCE_PREFIX + source.name)))
+        SourceTable.build(source, tables.read(environment.table(SOURCE_PREFIX + source.name)))
         for source in problem.sources
     )
-    kept = {name: array[labelled] for name, array in own.items()}
-    columns = sources.enrich(kept, looked_up)
+    found = Data(problem.schema(target), {}, looked_up, int(np.count_nonzero(~labelled)))
+    if streamed:
+        del table
+        return _streamed(found, problem, place, labelled=labelled, answers=answers, rows=rows)
+    columns = sources.enrich({name: a[labelled] for name, a in own.items()}, looked_up)
     parts = {
         name: Part({column: array[places] for column, array in columns.items()}, answers[places])
         for name, places in rows.items()
     }
-    return Data(
-        schema=problem.schema(target),
-        parts=parts,
-        tables=looked_up,
-        dropped=int(np.count_nonzero(~labelled)),
+    return dataclasses.replace(found, parts=parts)
+
+
+def _streamed(
+    found: Data,
+    problem: Problem,
+    location: Path | str,
+    *,
+    labelled: npt.NDArray[np.bool_],
+    answers: npt.NDArray[Any],
+    rows: Mapping[str, Rows],
+) -> Data:
+    """The same where the data does not fit into memory: rows kept, transforms fitted."""
+    uses = np.zeros(len(labelled), dtype=np.uint8)
+    places = np.flatnonzero(labelled)
+    kept = {name: streaming.held(rows[name], problem.split.seed) for name in rows}
+    uses[places[rows["training"]]] = streaming.LEARN
+    for name, chosen in kept.items():
+        uses[places[chosen]] |= streaming.KEEP[name]
+    stream = Stream(
+        location,
+        problem.columns,
+        found.tables,
+        uses,
+        answers[np.sort(rows["training"])],
+        {name: len(chosen) for name, chosen in rows.items()},
     )
+    transforms, columns = stream.survey(found.schema.features)
+    parts = {name: Part(columns[name], answers[chosen]) for name, chosen in kept.items()}
+    return dataclasses.replace(found, parts=parts, stream=stream, transforms=transforms)
 
 
 def split(table: pyarrow.Table, how: Split) -> dict[str, Rows]:
@@ -155,8 +212,15 @@ def folds(found: Data, how: Split, count: int) -> list[Data]:
     blocks before it and on none after.
 
     Raises:
-        DataError: a fold has too few rows.
+        DataError: a fold has too few rows, or the data is streamed.
     """
+    if found.stream:
+        raise DataError(
+            "folds need all rows in memory, and these do not fit",
+            where=f"tuning, folds = {count}",
+            cure="Set folds = 1 (with so many rows it ranks trials as well), or take an instance "
+            "with more memory",
+        )
     rows = found.train
     if how.by != "column":
         rows = _together(found.train, found.validation)
@@ -240,7 +304,6 @@ def _shuffled(rows: Rows, seed: int) -> Rows:
 
 
 def _column(table: pyarrow.Table, column: Column) -> npt.NDArray[Any]:
-    _require(table, column.name, "the split needs this column")
     return tables.to_columns(table, [column], "train")[column.name]
 
 
@@ -253,11 +316,9 @@ def _labelled(table: pyarrow.Table, target: Target) -> npt.NDArray[np.bool_]:
     return ~absent
 
 
-def _require(table: pyarrow.Table, name: str, message: str) -> None:
-    if name not in table.column_names:
-        raise DataError(
-            message, where=f"train, column {name!r}", cure=nearest(name, table.column_names)
-        )
+def _require(names: Sequence[str], name: str, message: str) -> None:
+    if name not in names:
+        raise DataError(message, where=f"train, column {name!r}", cure=nearest(name, names))
 
 
 def _check(rows: dict[str, Rows], answers: npt.NDArray[Any], target: Target, how: Split) -> None:

@@ -16,8 +16,9 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import documents, hyperparameters
+from shared import documents, hyperparameters, storage
 from shared.errors import DataError, HyperparameterError
+from training import memory
 
 LAYOUT = Path("/opt/ml")
 SOURCE_PREFIX = "source_"
@@ -31,8 +32,8 @@ class Environment:
     """One training job's places.
 
     Attributes:
-        channels: folder (or file, by hand) of each input channel: `train`, `project`, and
-            `source_<name>` for each source.
+        channels: folder (by hand also a file, or s3://bucket/prefix) of each input channel:
+            `train`, `project`, and `source_<name>` for each source.
         model: what is written here becomes model.tar.gz.
         output: what is written here becomes output.tar.gz: the report and its figures.
         failure: where a failed job says why; its first 1024 characters reach the user.
@@ -43,9 +44,11 @@ class Environment:
         tuned_by_service: a SageMaker tuning job chose the hyperparameters, so we must not.
         host: the name of this instance.
         hosts: the names of all instances of the job, in one order on each; the first one leads.
+        sharded: the channels of which each instance has files of its own.
+        memory: bytes that the job may take.
     """
 
-    channels: Mapping[str, Path]
+    channels: Mapping[str, Path | str]
     model: Path
     output: Path
     failure: Path
@@ -55,6 +58,8 @@ class Environment:
     tuned_by_service: bool
     host: str
     hosts: tuple[str, ...]
+    sharded: frozenset[str]
+    memory: int
 
     @property
     def leads(self) -> bool:
@@ -62,7 +67,18 @@ class Environment:
         return self.host == self.hosts[0]
 
     def channel(self, name: str) -> Path:
-        """The place of one channel.
+        """The place of one channel on this machine.
+
+        Raises:
+            DataError: the job has no such channel, or the place does not exist.
+        """
+        place = self.table(name)
+        if isinstance(place, str):
+            raise DataError(f"the channel {name!r} has to be a folder or a file", where=place)
+        return place
+
+    def table(self, name: str) -> Path | str:
+        """The place of one channel; s3://bucket/prefix if it was given so.
 
         Raises:
             DataError: the job has no such channel, or the place does not exist.
@@ -74,7 +90,7 @@ class Environment:
                 cure=f"Give it as an input channel, or by hand with --channel {name}=PATH",
             )
         place = self.channels[name]
-        if not place.exists():
+        if isinstance(place, Path) and not place.exists():
             raise DataError(f"there is no such place for the channel {name!r}", where=str(place))
         return place
 
@@ -104,7 +120,9 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
     channels = {**_channels(entries / "data", variables), **_pairs(flags.channel, "--channel")}
     host, hosts = _hosts(settings / "resourceconfig.json")
     return Environment(
-        channels={name: Path(where) for name, where in channels.items()},
+        channels={
+            name: where if storage.is_s3(where) else Path(where) for name, where in channels.items()
+        },
         model=place(flags.model, "SM_MODEL_DIR", base / "model"),
         output=place(flags.output, "SM_OUTPUT_DATA_DIR", output / "data"),
         failure=failure_file(arguments, variables),
@@ -116,6 +134,8 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
         tuned_by_service="_tuning_objective_metric" in raw,
         host=host,
         hosts=hosts,
+        sharded=_sharded(settings / "inputdataconfig.json"),
+        memory=memory.available(),
     )
 
 
@@ -154,6 +174,19 @@ def _hosts(file: Path) -> tuple[str, tuple[str, ...]]:
 def _checkpoints(location: str, hosts: Sequence[str]) -> str:
     """Several hosts share one S3 prefix: there the first one's lie under its name, for all."""
     return location if len(hosts) == 1 else f"{location.rstrip('/')}/{hosts[0]}"
+
+
+def _sharded(file: Path) -> frozenset[str]:
+    """The channels whose S3DataDistributionType is ShardedByS3Key."""
+    if not file.is_file():
+        return frozenset()
+    found = documents.loads(file.read_bytes(), str(file), DataError)
+    entries = found.items() if isinstance(found, dict) else ()
+    return frozenset(
+        name
+        for name, entry in entries
+        if isinstance(entry, dict) and entry.get("S3DistributionType") == "ShardedByS3Key"
+    )
 
 
 def _numbered(host: str) -> tuple[str, int]:
@@ -232,7 +265,11 @@ Hyperparameters, each with its default:
     )
     parser.add_argument("--base", type=Path, metavar="DIR", help=f"the job's tree ({LAYOUT})")
     parser.add_argument(
-        "--channel", action="append", default=[], metavar="NAME=PATH", help="an input channel"
+        "--channel",
+        action="append",
+        default=[],
+        metavar="NAME=PATH|S3",
+        help="an input channel",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter"

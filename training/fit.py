@@ -1,8 +1,8 @@
 """The training loop: one compiled graph per epoch, and a state that decides every later bit.
 
-The whole encoded split lies in memory as tensors; an epoch is one `tf.function` that walks through
-a permutation. On two cores that is two to three times as fast as `keras.Model.fit`, whose Python
-turn per step costs more than the step of a small network.
+An epoch meets its rows in shuffled windows (rows.py; store.py for rows on the disk), and one
+`tf.function` walks through all batches of a window. On two cores that is two to three times as fast
+as `keras.Model.fit`, whose Python turn per step costs more than the step of a small network.
 
 The learning rate of each step follows from the schedule and the history (schedule.py). Everything
 random comes from a seed and a counter: the order of rows from (seed, epoch), weights
@@ -17,13 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from shared.errors import CheckpointError
@@ -31,34 +27,10 @@ from shared.hyperparameters import Hyperparameters, resolve
 from training import divergence, network
 from training.checkpoints import Checkpoint
 from training.cluster import Cluster
+from training.rows import Array, Learnable, Rows, random
 from training.schedule import Schedule
 
 CHUNK = 8192
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows: numeric float32 [n, D], codes int32 [n, K], and the target [n].
-
-    The target is float32 (binary: 0 and 1; regression: scaled) or int32 class numbers (multiclass).
-    """
-
-    numeric: Array
-    codes: Array
-    target: Array
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-    @cached_property
-    def tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The three as tensors, made once for all trials."""
-        return tf.constant(self.numeric), tf.constant(self.codes), tf.constant(self.target)
-
-    def take(self, rows: Array) -> Rows:
-        """The rows at these places."""
-        return Rows(self.numeric[rows], self.codes[rows], self.target[rows])
 
 
 class Trainer:
@@ -80,7 +52,7 @@ class Trainer:
         hyperparameters: Hyperparameters,
         shape: network.Shape,
         *,
-        train: Rows,
+        train: Learnable,
         validation: Rows,
         score: Callable[[Array], Mapping[str, float]],
         cluster: Cluster,
@@ -105,7 +77,7 @@ class Trainer:
         self._validation = validation
         # The gap between the curves is over-fitting only where both are measured alike: without
         # dropout and after the epoch. As many training rows as there are validation rows do.
-        order = _permutation(self._seed, 0, len(train))
+        order = random(self._seed, 0).permutation(len(train))
         self._probe = train.take(np.sort(order[: max(len(validation), 1000)]))
         self._optimizer = network.optimizer(hyperparameters)
         self._optimizer.build(model.trainable_variables)
@@ -138,23 +110,20 @@ class Trainer:
         Raises:
             TrainingError: the loss is not a finite number any more.
         """
-        order = _permutation(self._seed, self.epochs + 1, len(self._train))
-        steps = math.ceil(len(self._train) / self._batch)
-        rates = self._schedule.rates(self.epochs, steps, self.val_losses)
-        self._epoch(tf.constant(order), tf.constant(rates))
+        last_rate = self.learn()
         train_loss, _ = self.measure(self._probe)
         val_loss, outputs = self.measure(self._validation)
         divergence.check(
             self.epochs + 1,
             {"train_loss": train_loss, "val_loss": val_loss},
             [*self.model.variables, *self._optimizer.variables],
-            float(rates[-1]),
+            last_rate,
         )
         record = {
             "train_loss": train_loss,
             "val_loss": val_loss,
             **self._score(outputs),
-            "learning_rate": float(rates[-1]),
+            "learning_rate": last_rate,
         }
         if val_loss < self.best_loss:
             self.best_epoch = self.epochs + 1
@@ -162,12 +131,23 @@ class Trainer:
         self.history.append(record)
         return record
 
+    def learn(self) -> float:
+        """Walk once through all training rows; the learning rate of the last step."""
+        steps = math.ceil(len(self._train) / self._batch)
+        rates = self._schedule.rates(self.epochs, steps, self.val_losses)
+        step = 0
+        for window in self._train.windows(self._seed, self.epochs + 1, self._batch):
+            following = step + math.ceil(len(window) / self._batch)
+            self._walk(*window.arrays, rates[step:following])
+            step = following
+        return float(rates[-1])
+
     def measure(self, rows: Rows) -> tuple[float, Array]:
         """Mean loss without penalties (float64) and the network's outputs [n, …] for the rows."""
         outputs, losses = [], []
         for start in range(0, len(rows), CHUNK):
             part = slice(start, start + CHUNK)
-            output, loss = self._forward(rows.numeric[part], rows.codes[part], rows.target[part])
+            output, loss = self._forward(*(array[part] for array in rows.arrays))
             outputs.append(output.numpy())
             losses.append(loss.numpy().astype(np.float64))
         return float(np.concatenate(losses).mean()), np.concatenate(outputs)
@@ -217,36 +197,34 @@ class Trainer:
         cluster = self._cluster
         logits, members = network.logits(model), network.members(model)
         loss, training_loss = network.losses(self._task), self._loss
-        numeric, codes, target = self._train.tensors
-        signature = [
+        rows = [
             tf.TensorSpec((None, *array.shape[1:]), array.dtype)
-            for array in (numeric, codes, target)
+            for array in self._validation.arrays
         ]
 
-        @tf.function(
-            input_signature=[
-                tf.TensorSpec((len(self._train),), tf.int32),
-                tf.TensorSpec((None,), tf.float32),
-            ]
-        )
-        def epoch(order: tf.Tensor, rates: tf.Tensor) -> None:
-            for step in tf.range(tf.size(rates)):
-                rows = order[step * batch : (step + 1) * batch]
-                share = cluster.share(rows)
-                cluster.strategy.run(learn, args=(share, rates[step], tf.size(rows)))
-
-        def learn(rows: tf.Tensor, rate: tf.Tensor, of: tf.Tensor) -> None:
+        def learn(
+            numeric: tf.Tensor, codes: tf.Tensor, target: tf.Tensor, rate: tf.Tensor, of: tf.Tensor
+        ) -> None:
             """One host's part of a step; the optimizer sums the gradients over the hosts."""
             optimizer.learning_rate = rate
-            inputs = network.inputs(model, tf.gather(numeric, rows), tf.gather(codes, rows))
             with tf.GradientTape() as tape:
-                answer = members(inputs, training=True)
-                losses = training_loss(tf.gather(target, rows), answer)
+                answer = members(network.inputs(model, numeric, codes), training=True)
+                losses = training_loss(target, answer)
                 cost = tf.reduce_sum(losses) / tf.cast(of, losses.dtype)
                 cost += tf.add_n(model.losses) / cluster.size if model.losses else 0.0
             optimizer.apply(tape.gradient(cost, model.trainable_variables))
 
-        @tf.function(input_signature=signature)
+        @tf.function(input_signature=[*rows, tf.TensorSpec((None,), tf.float32)])
+        def walk(numeric: tf.Tensor, codes: tf.Tensor, target: tf.Tensor, rates: tf.Tensor) -> None:
+            for step in tf.range(tf.size(rates)):
+                batch_of = [
+                    array[step * batch : (step + 1) * batch] for array in (numeric, codes, target)
+                ]
+                share = [cluster.share(array) for array in batch_of]
+                of = tf.shape(batch_of[2])[0]
+                cluster.strategy.run(learn, args=(*share, rates[step], of))
+
+        @tf.function(input_signature=rows)
         def forward(
             numeric: tf.Tensor, codes: tf.Tensor, target: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -254,7 +232,7 @@ class Trainer:
             return network.outputs(self._task, answer), loss(target, answer)
 
         self._forward = forward
-        self._epoch = epoch
+        self._walk = walk
 
 
 def fit(
@@ -269,8 +247,3 @@ def fit(
         if not after_epoch(trainer):
             break
     trainer.restore_best()
-
-
-def _permutation(seed: int, epoch: int, rows: int) -> npt.NDArray[np.int32]:
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)))
-    return generator.permutation(rows).astype(np.int32)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,19 @@ import numpy as np
 from shared.errors import DataError
 from shared.hyperparameters import Hyperparameters
 from shared.problem import Problem
+from shared.schema import Target
 from shared.transforms import Encoded, TargetTransform, Transforms
-from training import data, environment, evaluation
+from training import data, environment, evaluation, store
 from training.data import Data
 from training.environment import Environment
 from training.identity import Identity, identify
+from training.rows import Array, Learnable, Rows
+from training.store import Stored
+from training.streaming import Stream
 
 if TYPE_CHECKING:
     from training.cluster import Cluster
-    from training.fit import Rows, Trainer
+    from training.fit import Trainer
     from training.network import Shape
 
 
@@ -44,10 +48,12 @@ class Prepared:
         job, problem, found: where, what and with which rows.
         start: the project's hyperparameters.
         transforms, target_transform: as fitted.
-        encoded, rows: each split as the network reads it, without and with its target.
+        encoded, rows: each split as the network reads it, without and with its target; where the
+            data is streamed, the rows that are kept in memory.
         shape: what a network for it must fit.
         cluster: who trains it together.
         identity: all that decides the result: checkpoints of another job are never used.
+        stored: all training rows, if they are streamed.
     """
 
     job: Environment
@@ -61,6 +67,7 @@ class Prepared:
     shape: Shape
     cluster: Cluster
     identity: Identity
+    stored: Stored | None = None
 
     def trainer(self, chosen: Hyperparameters) -> Trainer:
         """A new network for these hyperparameters, with nothing learnt yet."""
@@ -77,7 +84,7 @@ class Prepared:
                 network.build(chosen, self.shape),
                 chosen,
                 self.shape,
-                train=self.rows["training"],
+                train=self.stored or self.rows["training"],
                 validation=self.rows["validation"],
                 score=score,
                 cluster=cluster,
@@ -95,31 +102,37 @@ def prepare(
 
     The target's own transform is fitted, too, unless it is given.
     """
-    transforms = Transforms.fit(found.train.columns, found.schema.features)
-    target = found.schema.target
+    target, stream = found.schema.target, found.stream
+    transforms = found.transforms or Transforms.fit(found.train.columns, found.schema.features)
     if target_transform is None:
-        target_transform = TargetTransform.fit(found.train.target, target, log="auto")
+        learnt = stream.answers if stream else found.train.target
+        target_transform = TargetTransform.fit(learnt, target, log="auto")
     encoded = {split: transforms.encode(part.columns) for split, part in found.parts.items()}
-    dtype = np.int32 if target.task == "multiclass" else np.float32
-    truth = {
-        split: target_transform.encode(part.target).astype(dtype)
-        for split, part in found.parts.items()
+    rows = {
+        split: Rows(e.numeric, e.codes, _truth(found.parts[split].target, target, target_transform))
+        for split, e in encoded.items()
     }
+    stored = None
+    if stream:
+        truth = _truth(stream.answers, target, target_transform)
+        stored = _stored(stream, transforms, rows["training"].cut(0, 0), truth)
 
     tensorflow_ready()
     from training import cluster
-    from training.fit import Rows
-    from training.network import Shape, quantiles, seen_slots
+    from training.network import ENOUGH_ROWS, Shape, quantiles, seen_slots
 
-    rows = {split: Rows(e.numeric, e.codes, truth[split]) for split, e in encoded.items()}
+    training = stored or rows["training"]
     slots = [cardinality for _, cardinality in transforms.categories]
+    seen = [seen_slots(block.codes, slots) for block in training.blocks()]
+    some = np.arange(0, len(training), max(len(training) // ENOUGH_ROWS, 1))
     shape = Shape(
         numeric=len(transforms.numeric_names),
-        seen=seen_slots(encoded["training"].codes, slots),
+        seen=tuple(np.logical_or.reduce(masks) for masks in zip(*seen, strict=True)),
         outputs=len(target.classes) if target.task == "multiclass" else 1,
         task=target.task,
-        quantiles=quantiles(encoded["training"].numeric),
+        quantiles=quantiles(training.take(some).numeric),
     )
+    digests = _digests({**rows, "training": training})
     return Prepared(
         job=job,
         problem=problem,
@@ -136,9 +149,30 @@ def prepare(
             hyperparameters=start,
             hosts=len(job.hosts),
             libraries=libraries(),
-            rows=_digests(rows),
+            rows=digests,
         ),
+        stored=stored,
     )
+
+
+def _truth(answers: Array, target: Target, transform: TargetTransform) -> Array:
+    """The target as the network learns it."""
+    dtype = np.int32 if target.task == "multiclass" else np.float32
+    return transform.encode(answers).astype(dtype)
+
+
+def _stored(stream: Stream, transforms: Transforms, row: Rows, truth: Array) -> Stored:
+    """All training rows, encoded, on the disk."""
+
+    def blocks() -> Iterator[Rows]:
+        start = 0
+        for columns in stream.training():
+            encoded = transforms.encode(columns)
+            end = start + len(encoded.codes)
+            yield Rows(encoded.numeric, encoded.codes, truth[start:end])
+            start = end
+
+    return store.write(blocks(), row, truth)
 
 
 def cross_validation(prepared: Prepared) -> list[Prepared]:
@@ -180,11 +214,10 @@ def tensorflow_ready() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _digests(rows: Mapping[str, Rows]) -> str:
+def _digests(rows: Mapping[str, Learnable]) -> str:
     digest = hashlib.sha256()
     for split in rows.values():
-        for array in (split.numeric, split.codes, split.target):
-            digest.update(array.tobytes())
+        digest.update(split.digest().encode())
     return digest.hexdigest()
 
 

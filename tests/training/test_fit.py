@@ -12,10 +12,13 @@ import pytest
 from shared.errors import CheckpointError, HyperparameterError, TrainingError
 from shared.hyperparameters import Hyperparameters
 from shared.schema import Task
+from training import store
 from training.checkpoints import Checkpoint, Checkpoints
+from training.rows import Rows
+from training.store import Stored
 
 if TYPE_CHECKING:
-    from training.fit import Rows, Trainer
+    from training.fit import Trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tensorflow")]
 SLOTS = (8, 50)
@@ -25,8 +28,6 @@ SETTINGS: Mapping[str, Any] = {
 
 
 def rows(count: int, seed: int, task: Task = "binary") -> Rows:
-    from training.fit import Rows
-
     random = np.random.default_rng(seed)
     numeric = random.normal(size=(count, 4)).astype(np.float32)
     codes = np.stack([random.integers(2, n, count) for n in SLOTS], axis=1).astype(np.int32)
@@ -38,7 +39,13 @@ def rows(count: int, seed: int, task: Task = "binary") -> Rows:
     return Rows(numeric, codes, (worth > 0.5).astype(np.float32))
 
 
-def trainer(task: Task = "binary", **settings: Any) -> Trainer:
+def on_disk(rows: Rows) -> Stored:
+    """The rows in chunks so small that an epoch has several windows."""
+    row = rows.cut(0, 0)
+    return store.write([rows], row, rows.target, chunk_bytes=10 * store.row_bytes(row))
+
+
+def trainer(task: Task = "binary", *, stored: bool = False, **settings: Any) -> Trainer:
     from training import cluster, fit, network
 
     train, validation = rows(1000, 1, task), rows(300, 2, task)
@@ -54,7 +61,7 @@ def trainer(task: Task = "binary", **settings: Any) -> Trainer:
         network.build(chosen, shape),
         chosen,
         shape,
-        train=train,
+        train=on_disk(train) if stored else train,
         validation=validation,
         score=lambda _: {},
         cluster=cluster.alone(),
@@ -95,6 +102,25 @@ def test_our_epoch_is_keras_fits_epoch() -> None:
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+def test_rows_on_the_disk_teach_as_much_as_rows_in_memory() -> None:
+    losses = []
+    for stored in (False, True):
+        learner = trainer(stored=stored, learning_rate=0.01)
+        for _ in range(6):
+            learner.run_epoch()
+        losses.append(learner.best_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+def test_a_step_learns_from_whole_batches_wherever_the_rows_lie() -> None:
+    """21 steps of 48 rows and less, as many as Keras's fit would take."""
+    for stored in (False, True):
+        learner = trainer(stored=stored)
+        learner.learn()
+        steps = [a for n, a in learner.state().arrays.items() if n == "optimizer/0"]
+        assert steps == [21]
+
+
 @pytest.mark.parametrize(
     ("embedding", "width"), [("none", 1), ("piecewise_linear", 16), ("periodic", 8)]
 )
@@ -114,6 +140,7 @@ def test_slots_never_seen_still_add_nothing_after_training(
     "settings",
     [
         {"optimizer": "adam"},
+        {"optimizer": "adam", "stored": True},
         {"optimizer": "nadam", "schedule": "cosine", "epochs": 4},
         {"optimizer": "sgd", "numeric_embedding": "piecewise_linear"},
         {"schedule": "plateau", "patience": 2, "learning_rate": 0.1},
