@@ -25,8 +25,20 @@ def export_bundle(
     trainer: Trainer,
     chosen: Hyperparameters,
     scores: Mapping[str, Mapping[str, float]],
+    *,
+    parent: str | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> bundle.Bundle:
-    """ONNX, proven equal to Keras; then the bundle, golden rows included."""
+    """ONNX, proven equal to Keras; then the bundle, golden rows included.
+
+    Args:
+        prepared: the job.
+        trainer: holds the network.
+        chosen: the hyperparameters that it was built with.
+        scores: for the manifest.
+        parent: digest of the bundle whose weights it went on from.
+        documents: further files of the bundle, text by name.
+    """
     from training import export
 
     say("stage", "export")
@@ -49,6 +61,8 @@ def export_bundle(
         (here / bundle.MODEL).write_bytes(network)
         model.save(here / bundle.KERAS_MODEL)
         export.save_weights(model, here / export.WEIGHTS)
+        for name, text in (documents or {}).items():
+            (here / name).write_text(text)
         written = bundle.write(
             prepared.job.model,
             project=prepared.problem.name,
@@ -62,6 +76,7 @@ def export_bundle(
             metrics=scores,
             libraries=libraries(),
             training_job=prepared.job.job,
+            parent=parent,
         )
     written.verify(by_onnx)
     return written

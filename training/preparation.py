@@ -132,7 +132,6 @@ def prepare(
         task=target.task,
         quantiles=quantiles(training.take(some).numeric),
     )
-    digests = _digests({**rows, "training": training})
     return Prepared(
         job=job,
         problem=problem,
@@ -149,7 +148,7 @@ def prepare(
             hyperparameters=start,
             hosts=len(job.hosts),
             libraries=libraries(),
-            rows=digests,
+            rows=digests({**rows, "training": training}),
         ),
         stored=stored,
     )
@@ -214,7 +213,8 @@ def tensorflow_ready() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def _digests(rows: Mapping[str, Learnable]) -> str:
+def digests(rows: Mapping[str, Learnable]) -> str:
+    """One digest of all encoded rows."""
     digest = hashlib.sha256()
     for split in rows.values():
         digest.update(split.digest().encode())

@@ -25,7 +25,7 @@ from shared import bundle, documents, files, hyperparameters
 from shared.errors import KitError, ProjectError
 from shared.hyperparameters import Hyperparameters, metric_line
 from shared.problem import Problem
-from training import data, environment, identity, report, stopping, tuning
+from training import data, environment, identity, report, retrain, stopping, tuning
 from training.checkpoints import Checkpoint, Checkpoints
 from training.console import say, warn
 from training.delivery import export_bundle
@@ -70,9 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(job: Environment) -> None:
     """Read, split, fit transforms, tune, fit, diagnose, evaluate, export, bundle.
 
+    A job with a channel `model` goes on from the model there instead.
+
     Raises:
         KitError: whatever is wrong with the data, the settings, the training or the disk.
     """
+    if retrain.CHANNEL in job.channels:
+        retrain.retrain(job, _problem(job), fit_final)
+        return
     say("stage", "read")
     start = hyperparameters.decode(job.hyperparameters)
     problem = _problem(job)

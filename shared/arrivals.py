@@ -1,0 +1,105 @@
+"""Labelled rows for a model that exists already: its columns, its classes, and no others.
+
+Here: reading and refusing them, alike before anything is uploaded and in the job. Not here: the
+data of a project, whose classes are only just found (training/data.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shared import tables, values
+from shared.errors import DataError, nearest
+from shared.schema import Column, Schema, Target
+from shared.values import Columns
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ANEW = "run `make deploy`, which trains anew"
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """Rows that have a target.
+
+    Args:
+        table: all their columns, as read.
+        columns: the model's own columns, canonical arrays of one length n.
+        target: [n] int64 class numbers, or float64 in the target's unit.
+        dropped: how many more rows there were, without a target.
+    """
+
+    table: pyarrow.Table
+    columns: Columns
+    target: npt.NDArray[Any]
+    dropped: int
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def read(location: str | Path | Sequence[str | Path], schema: Schema, where: str) -> Arrivals:
+    """Read rows as the model's schema has them.
+
+    Args:
+        location: files as `tables.read` takes them.
+        schema: the model's.
+        where: names the rows in messages.
+
+    Raises:
+        DataError: a file cannot be read, a column or the target is not there, a value is not of its
+            column's kind, a class is none of the model's, or no row has a target.
+    """
+    table = tables.read(location)
+    target = schema.target
+    for name in [*(column.name for column in schema.columns), target.name]:
+        if name not in table.column_names:
+            what = "the target" if name == target.name else "a column that the model needs"
+            raise DataError(
+                f"{what} is not there",
+                where=f"{where}, column {name!r}",
+                cure=nearest(name, table.column_names),
+            )
+    with _classes_kept(target):
+        kind = tables.target_kind(target)
+        given = tables.to_columns(table, [Column(name=target.name, kind=kind)], where)
+    absent = values.is_missing(given[target.name])
+    if absent.all():
+        raise DataError("no row has a target", where=f"{where}, column {target.name!r}")
+    # Before rows are dropped, so that a mistake is counted as the file counts it.
+    own = tables.to_columns(table, schema.columns, where)
+    labelled = table.filter(~absent)
+    with _classes_kept(target):
+        answers = tables.target_values(labelled, target)
+    return Arrivals(
+        labelled,
+        {name: array[~absent] for name, array in own.items()},
+        answers,
+        int(np.count_nonzero(absent)),
+    )
+
+
+@contextlib.contextmanager
+def _classes_kept(target: Target) -> Iterator[None]:
+    """Adds to the refusal of a class what to do about it."""
+    try:
+        yield
+    except DataError as error:
+        if target.task == "regression":
+            raise
+        raise DataError(
+            f"{error.message}, the classes that the model knows"
+            if "none of" in error.message
+            else error.message,
+            where=error.where,
+            cure="A class that is new cannot be learnt by going on: add the rows to the project's "
+            f"data and {ANEW}",
+        ) from None
