@@ -100,22 +100,22 @@ class Observed:
 
 def observe(cloud: Cloud, desired: Desired) -> Observed:
     """Read what exists of `desired`."""
-    bucket = _exists(cloud, "s3", "head_bucket", {"Bucket": desired.bucket.name})
+    bucket = exists(cloud, "s3", "head_bucket", {"Bucket": desired.bucket.name})
     objects = frozenset(
         upload.key
         for upload in desired.uploads
         if bucket
-        and _exists(cloud, "s3", "head_object", {"Bucket": upload.bucket, "Key": upload.key})
+        and exists(cloud, "s3", "head_object", {"Bucket": upload.bucket, "Key": upload.key})
     )
     job = desired.job
     jobs = tuning_jobs(cloud, job) if isinstance(job, TuningJob) else training_jobs(cloud, job)
     models, configs = set(), set()
-    if jobs and jobs[-1].bundle:
+    if desired.kept or (jobs and jobs[-1].bundle):
         serving = desired.serving(len(jobs))
-        if _exists(cloud, "sagemaker", "describe_model", {"ModelName": serving.model.name}):
+        if exists(cloud, "sagemaker", "describe_model", {"ModelName": serving.model.name}):
             models.add(serving.model.name)
         name = serving.config.name
-        if _exists(cloud, "sagemaker", "describe_endpoint_config", {"EndpointConfigName": name}):
+        if exists(cloud, "sagemaker", "describe_endpoint_config", {"EndpointConfigName": name}):
             configs.add(name)
     return Observed(
         bucket=bucket,
@@ -199,7 +199,7 @@ def _bundle(cloud: Cloud, job: Mapping[str, Any]) -> bool:
 
 def _object(cloud: Cloud, uri: str) -> bool:
     bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return _exists(cloud, "s3", "head_object", {"Bucket": bucket, "Key": key})
+    return exists(cloud, "s3", "head_object", {"Bucket": bucket, "Key": key})
 
 
 def endpoint(cloud: Cloud, name: str) -> ObservedEndpoint | None:
@@ -238,12 +238,13 @@ def canonical(policy: str) -> str:
     return json.dumps(json.loads(policy), sort_keys=True)
 
 
-def _exists(cloud: Cloud, service: str, operation: str, parameters: Mapping[str, object]) -> bool:
+def exists(cloud: Cloud, service: str, operation: str, parameters: Mapping[str, object]) -> bool:
+    """Whether the describe or head call finds what it looks for."""
     return describe(cloud, service, operation, parameters) is not None
 
 
 def _role_policy(cloud: Cloud, desired: Desired) -> str | None:
-    if desired.role.policy is None or not _exists(
+    if desired.role.policy is None or not exists(
         cloud, "iam", "get_role", {"RoleName": desired.role.name}
     ):
         return None

@@ -15,6 +15,7 @@ from infra.resources import (
     STARTUP_SECONDS,
     Desired,
     Endpoint,
+    Retrained,
     Serving,
     TrainingJob,
     is_config_of,
@@ -43,7 +44,8 @@ class Plan:
     @property
     def job(self) -> str:
         """Name of the training or tuning job whose model is served."""
-        return self.desired.job.name(self.attempt)
+        kept = self.desired.kept
+        return kept.job if kept else self.desired.job.name(self.attempt)
 
     def of(self, stage: StageName) -> tuple[Step, ...]:
         """The steps of one stage, in order."""
@@ -110,13 +112,17 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     _role(desired, observed, steps, same)
     _uploads(desired, observed, steps, same)
     _image(desired, observed, steps, same)
-    if isinstance(desired.job, TuningJob):
+    if desired.kept:
+        attempt = _kept(desired.kept, observed.jobs, same)
+    elif isinstance(desired.job, TuningJob):
         attempt = tuning_steps(desired.job, observed, steps, same)
     else:
         attempt = _training(desired.job, observed.jobs, steps, same)
     serving = desired.serving(attempt)
     _serving(serving, observed, steps, same)
     _endpoint(serving.endpoint, observed.endpoint, steps, same)
+    if desired.retrained and not desired.kept:
+        steps = [_giving_way(step, desired.retrained) for step in steps]
     return Plan(desired, attempt, serving, tuple(steps), tuple(same))
 
 
@@ -243,6 +249,20 @@ def _training(
     request = Call("sagemaker", "create_training_job", job.request(attempt))
     step("create", name, reason, Wait("training", name, patience), request)
     return attempt
+
+
+def _kept(kept: Retrained, jobs: tuple[ObservedJob, ...], same: list[Unchanged]) -> int:
+    """No training: a retrained model serves as long as what it began with is the same."""
+    reason = f"went on from {kept.parent}; code, data, problem and settings are the same"
+    same.append(Unchanged("training job", kept.job, reason))
+    return max(len(jobs), 1)
+
+
+def _giving_way(step: Step, retrained: Retrained) -> Step:
+    if step.kind != "endpoint" or step.action != "update":
+        return step
+    reason = f"{step.reason}; {retrained.job}, which was retrained, gives way to what is new"
+    return replace(step, reason=reason)
 
 
 def _image(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:

@@ -30,10 +30,8 @@ def execution_policy(
         account: the account's number.
         region: where the project is.
     """
-    places = [uri.removeprefix("s3://").partition("/") for uri in external]
-    readable = [f"arn:aws:s3:::{name}/{prefix}*" for name, _, prefix in places]
-    buckets = sorted({name for name, _, _ in places} | {bucket})
-    prefixes = [f"{prefix}*" for _, _, prefix in places]
+    buckets, prefixes, readable = _places(external)
+    buckets = sorted({*buckets, bucket})
     registry = f"arn:aws:ecr:{region}"
     statements: list[dict[str, object]] = [
         {
@@ -103,3 +101,28 @@ def execution_policy(
             },
         )
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def reading_policy(external: Sequence[str]) -> Mapping[str, object]:
+    """Reading data at these s3:// locations, and nothing else."""
+    buckets, prefixes, readable = _places(external)
+    statements = [
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": readable},
+        {
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": [f"arn:aws:s3:::{name}" for name in buckets],
+            "Condition": {"StringLike": {"s3:prefix": prefixes}},
+        },
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _places(external: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Buckets, patterns of prefixes, and ARNs of the objects of s3:// locations."""
+    places = [uri.removeprefix("s3://").partition("/") for uri in external]
+    return (
+        sorted({name for name, _, _ in places}),
+        [f"{prefix}*" for _, _, prefix in places],
+        [f"arn:aws:s3:::{name}/{prefix}*" for name, _, prefix in places],
+    )

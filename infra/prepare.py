@@ -14,7 +14,9 @@ from infra.observe import Observed, observe
 from infra.package import ROOT
 from infra.plan import Plan, plan
 from infra.project import Location, Settings
+from infra.record import RecordStore
 from infra.resources import Account, Artifacts, desired
+from infra.retraining import kept
 from shared.errors import DataError
 from shared.files import write
 
@@ -38,9 +40,14 @@ def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
         DataError: a file cannot be read, or an s3:// location is empty.
         DeploymentError: AWS refuses a look, or the endpoint's name is taken.
     """
-    artifacts = make_artifacts(settings, cloud)
-    wanted = desired(settings, artifacts, cloud.account if cloud else LOCAL_ACCOUNT)
-    return plan(wanted, observe(cloud, wanted) if cloud else Observed())
+    wanted = desired(
+        settings, make_artifacts(settings, cloud), cloud.account if cloud else LOCAL_ACCOUNT
+    )
+    if cloud is None:
+        return plan(wanted, Observed())
+    record = RecordStore(cloud, wanted.bucket.name, wanted.project).load()
+    wanted = kept(cloud, wanted, record)
+    return plan(wanted, observe(cloud, wanted))
 
 
 def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
@@ -50,9 +57,9 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
     archive = package.write_archive(code, build / "sourcedir.tar.gz")
     document = settings.problem.to_json().encode()
     write(build / "project.json", document)
-    channels = [_channel("train", settings.data, cloud)]
+    channels = [channel("train", settings.data, cloud)]
     channels += [
-        _channel(f"source_{name}", location, cloud) for name, location in settings.sources.items()
+        channel(f"source_{name}", location, cloud) for name, location in settings.sources.items()
     ]
     return Artifacts(
         code=package.file_of(archive),
@@ -63,7 +70,12 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
     )
 
 
-def _channel(name: str, location: Location, cloud: Cloud | None) -> Channel:
+def channel(name: str, location: Location, cloud: Cloud | None) -> Channel:
+    """The channel that a location makes.
+
+    Raises:
+        DataError: a file cannot be read, or an s3:// location is empty.
+    """
     if not location.remote:
         return local_channel(name, location.files)
     if cloud is None:

@@ -28,6 +28,7 @@ from shared import documents, hyperparameters
 from shared.errors import HyperparameterError, ProjectError, nearest
 from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import LISTED, Problem, Split, Tuning
+from shared.retraining import Retraining
 from shared.schema import Column, Target
 from shared.sources import Source
 
@@ -85,6 +86,7 @@ class Settings:
     problem: Problem
     hyperparameters: Hyperparameters
     training: Training
+    retraining: Retraining
     endpoint: EndpointSection
     aws: Aws
     warm_start: tuple[str, ...] = ()
@@ -206,6 +208,7 @@ class _Checked:
                 file.training.spot,
                 round(file.training.max_runtime),
             ),
+            retraining=Retraining(**file.retraining.model_dump()),
             endpoint=file.endpoint,
             aws=file.aws,
             warm_start=tuple(file.tuning.warm_start) if file.tuning else (),

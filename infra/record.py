@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from infra.aws import Cloud
 from infra.failures import code_of
 from infra.observe import describe
-from infra.resources import record_key
+from infra.resources import Retrained, record_key
 from shared.errors import StorageError
 
 FORMAT = 1
@@ -44,10 +44,15 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """Everything that was made for a project, in the order in which it was made."""
+    """Everything that was made for a project, in the order in which it was made.
+
+    Attributes:
+        retrained: the model that last won a retraining, if any.
+    """
 
     project: str
     entries: tuple[Entry, ...] = ()
+    retrained: Retrained | None = None
 
     def having(self, entries: Iterable[Entry]) -> Record:
         """The record with these entries too."""
@@ -78,6 +83,7 @@ class Record:
             "format": FORMAT,
             "project": self.project,
             "entries": [{"kind": entry.kind, "name": entry.name} for entry in self.entries],
+            **({"retrained": asdict(self.retrained)} if self.retrained else {}),
         }
 
 
@@ -144,6 +150,7 @@ class RecordStore:
             entries = tuple(
                 Entry(str(one["kind"]), str(one["name"])) for one in document["entries"]
             )
+            retrained = Retrained(**document["retrained"]) if "retrained" in document else None
         except (ValueError, KeyError, TypeError) as error:
             raise StorageError(
                 "is not a record of this project",
@@ -151,7 +158,7 @@ class RecordStore:
                 cure="Look at it, then delete it: the next deployment writes a new one.",
             ) from error
 
-        return Record(self.project, entries), {"IfMatch": answer["ETag"]}
+        return Record(self.project, entries, retrained), {"IfMatch": answer["ETag"]}
 
     def _write(self, record: Record, condition: dict[str, str]) -> None:
         body = json.dumps(record.to_json(), indent=1).encode()

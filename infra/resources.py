@@ -98,6 +98,7 @@ class Role:
     tags: tuple[tuple[str, str], ...] = ()
 
     POLICY_NAME: ClassVar = "project"
+    RETRAINING_POLICY_NAME: ClassVar = "retraining"
 
     def request(self) -> Request:
         """Parameters of CreateRole."""
@@ -296,11 +297,31 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Retrained:
+    """A model that went on from a deployed one and won against it.
+
+    Attributes:
+        base: the first attempt of the job that the project itself asked for when the first of the
+            models in this line was trained.
+        job: the training job that made it.
+        data: its model.tar.gz.
+        parent, parent_data: the same of the model that it went on from.
+    """
+
+    base: str
+    job: str
+    data: str
+    parent: str
+    parent_data: str
+
+
+@dataclass(frozen=True)
 class Desired:
     """Everything a project wants to exist.
 
     Attributes:
         job: what trains: one training job, or a tuning job whose children do.
+        retrained: the model that last won a retraining, if any.
     """
 
     project: str
@@ -312,14 +333,24 @@ class Desired:
     image: Image
     instance: str
     tags: tuple[tuple[str, str], ...]
+    retrained: Retrained | None = None
+
+    @property
+    def kept(self) -> Retrained | None:
+        """The retrained model, while the project asks for what it began with: then it serves."""
+        same = self.retrained is not None and self.retrained.base == self.job.name(1)
+        return self.retrained if same else None
 
     def serving(self, attempt: int) -> Serving:
-        """Model, endpoint config and endpoint for the given attempt of the training job."""
-        parts = {"job": self.job.name(attempt), "image": self.image.uri}
+        """Model, endpoint config and endpoint for the given attempt of the job, or what is kept."""
+        job, data = self.job.name(attempt), self.job.model_data(attempt)
+        if self.kept:
+            job, data = self.kept.job, self.kept.data
+        parts = {"job": job, "image": self.image.uri}
         model = Model(
             f"{self.project}-{short(combine(parts))}",
             self.image.uri,
-            self.job.model_data(attempt),
+            data,
             self.role.arn,
             self.tags,
         )

@@ -19,9 +19,10 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from infra.units import seconds
+from infra.units import seconds, share
 from shared import documents
 from shared.problem import MOST_TRIALS, ThresholdRule
+from shared.retraining import Retraining
 from shared.schema import Task
 
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
@@ -74,6 +75,7 @@ def _auto_or_count(value: object) -> object:
 
 Later = Annotated[Any, AfterValidator(_absent)]
 Duration = Annotated[float, BeforeValidator(seconds)]
+Share = Annotated[float, BeforeValidator(share)]
 Parallel = Annotated[Literal["auto"] | int, PlainValidator(_auto_or_count)]
 Table = dict[str, Any]
 
@@ -155,6 +157,29 @@ class TuningSection(Section):
     space: Table = Field(default={}, description="a table of ranges and lists")
 
 
+class RetrainingSection(Section):
+    """[retraining]: how the deployed model goes on with new rows, and when it is replaced."""
+
+    epochs: int = Field(
+        default=Retraining.epochs, ge=1, le=10_000, description="a whole number from 1 to 10000"
+    )
+    learning_rate_factor: float = Field(
+        default=Retraining.learning_rate_factor,
+        gt=0,
+        le=10,
+        description="a number above 0, 10 at most",
+    )
+    old_share: Share = Field(
+        default=Retraining.old_share, lt=1, description='a share such as 0.5 or "50%", below 1'
+    )
+    margin: Share = Field(
+        default=Retraining.margin, lt=1, description='a share such as 0.001 or "0.1%", below 1'
+    )
+    confidence: Share = Field(
+        default=Retraining.confidence, ge=0.5, lt=1, description="0.5 or more and less than 1"
+    )
+
+
 class EndpointSection(Section):
     """[endpoint]: what serves."""
 
@@ -214,6 +239,7 @@ class ProjectFile(Section):
     sources: dict[str, SourceSection] = Field(default={}, description="tables [sources.<name>]")
     training: TrainingSection = Field(default_factory=TrainingSection)
     tuning: TuningSection | None = None
+    retraining: RetrainingSection = Field(default_factory=RetrainingSection)
     endpoint: EndpointSection = Field(default_factory=EndpointSection)
     deploy: DeploySection = Field(default_factory=DeploySection)
     aws: Aws = Field(default_factory=Aws)

@@ -104,6 +104,7 @@ def _calls(kind: str, name: str) -> tuple[Call, ...]:
         return (Call("sagemaker", "stop_hyper_parameter_tuning_job", named),)
     named = {"RoleName": name}
     return (
+        Call("iam", "delete_role_policy", {**named, "PolicyName": Role.RETRAINING_POLICY_NAME}),
         Call("iam", "delete_role_policy", {**named, "PolicyName": Role.POLICY_NAME}),
         Call("iam", "delete_role", named),
     )
