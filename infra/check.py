@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from infra.project import Location, Settings
-from shared import tables, values
+from shared import arrivals, tables, values
 from shared.errors import DataError
 from shared.inferring import infer_target
-from shared.schema import Column
+from shared.schema import Column, Schema
 
 
 def check(settings: Settings) -> None:
@@ -36,6 +36,16 @@ def check(settings: Settings) -> None:
             _check_columns(
                 table, source.columns, location, settings.path, f"sources.{source.name}.columns"
             )
+
+
+def check_new(location: Location, schema: Schema) -> None:
+    """Read labelled rows for a model that exists, and check them against its schema.
+
+    Raises:
+        DataError: a column, the target or a class is not what the model was made for.
+    """
+    if location.files:
+        arrivals.read(location.files, schema, location.text)
 
 
 def _check_columns(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra import package
@@ -14,11 +15,12 @@ from infra.observe import Observed, observe
 from infra.package import ROOT
 from infra.plan import Plan, plan
 from infra.project import Location, Settings
-from infra.record import RecordStore
-from infra.resources import Account, Artifacts, desired
-from infra.retraining import kept
+from infra.record import Record, RecordStore
+from infra.resources import Account, Artifacts, Desired, Retrained, desired
+from infra.retraining import Deployed, kept, reading, retraining
 from shared.errors import DataError
 from shared.files import write
+from shared.retraining import SETTINGS
 
 # What the local cloud calls itself; needed to plan while it is not running.
 LOCAL_ACCOUNT = Account("123456789012", "us-east-1", local=True)
@@ -48,6 +50,66 @@ def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
     record = RecordStore(cloud, wanted.bucket.name, wanted.project).load()
     wanted = kept(cloud, wanted, record)
     return plan(wanted, observe(cloud, wanted))
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """A retraining that is planned.
+
+    Attributes:
+        plan: its job, and what serves the model that it makes.
+        retrained: that model, as the record will have it if it wins.
+        changed: whether the project now asks for something else than what the deployed model's line
+            began with.
+    """
+
+    plan: Plan
+    retrained: Retrained
+    changed: bool
+
+
+def prepare_retraining(
+    settings: Settings, cloud: Cloud, rows: Location, serving: Deployed, record: Record
+) -> Continuation:
+    """Package the project and the new rows, and plan to go on from what is deployed.
+
+    Where the deployed model itself came of this very retraining, that is what is planned again, so
+    that nothing is left to do.
+
+    Args:
+        settings: the project.
+        cloud: where it is deployed.
+        rows: the new rows.
+        serving: the deployed model.
+        record: of the project.
+
+    Raises:
+        DataError: a file cannot be read, or an s3:// location is empty.
+        DeploymentError: AWS refuses a look.
+    """
+    artifacts = make_artifacts(settings, cloud)
+    told = build_directory(settings.name) / SETTINGS
+    write(told, settings.retraining.to_json().encode())
+    new = channel("new", rows, cloud)
+    wanted = desired(settings, artifacts, cloud.account)
+
+    def going_on_from(parent: str) -> Desired:
+        return retraining(wanted, artifacts, package.file_of(told), new, parent)
+
+    parent, want = (serving.job, serving.data), going_on_from(serving.data)
+    won = record.retrained
+    if won and won.data == serving.data:
+        same = going_on_from(won.parent_data)
+        if won.job.startswith(same.job.name(1)):
+            parent, want = (won.parent, won.parent_data), same
+    made = plan(want, observe(cloud, want))
+    if made.trains and new.uri and want.role.policy:
+        made = replace(made, steps=(reading(want.role, [new.uri]), *made.steps))
+    return Continuation(
+        made,
+        Retrained(serving.base, made.job, made.serving.model.data, *parent),
+        changed=wanted.job.name(1) != serving.base,
+    )
 
 
 def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:

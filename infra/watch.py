@@ -34,7 +34,7 @@ _KINDS = {
     "tuning ended": "tuning job",
 }
 _METRIC = re.compile(r"^\[metric\] epoch=(\d+)\s*(.*)")
-_STAGE = re.compile(r"^\[(?:stage|diagnosis|warning)\] (.+)")
+_STAGE = re.compile(r"^\[(?:stage|diagnosis|warning|drift|decision|memory)\] (.+)")
 
 
 class FailedError(DeploymentError):

@@ -36,7 +36,7 @@ class Retraining:
 
     epochs: int = 5
     learning_rate_factor: float = 0.3
-    old_share: float = 0.5
+    old_share: float = 0.8
     margin: float = 0.001
     confidence: float = 0.95
 
@@ -125,6 +125,7 @@ class Outcome:
             metric.
         shifts: how the new rows differ, by column.
         decision: who serves.
+        memory: how the two compare on old rows, in a sentence.
     """
 
     champion: str
@@ -133,6 +134,7 @@ class Outcome:
     scores: Mapping[str, Mapping[str, Mapping[str, float]]]
     shifts: tuple[Shift, ...]
     decision: Decision
+    memory: str
 
     def to_json(self) -> str:
         """The outcome as JSON text."""

@@ -4,12 +4,12 @@ Both answer the same rows, so what is judged is their difference, and its standa
 a paired bootstrap: the rows are drawn again, with replacement, for both alike. The challenger
 takes the place only where it wins by the margin and by more than chance.
 
-Here: the figure, its chance and the verdict in words. Not here: other figures (evaluation.py).
+Here: chance, the verdict and its words. Not here: the score that decides (evaluation/measures.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
@@ -18,38 +18,19 @@ import numpy.typing as npt
 
 from shared import predictions
 from shared.errors import DataError
-from shared.predictions import Predictions
 from shared.retraining import Decision, Retraining
-from shared.schema import Target, Task
+from shared.schema import Target
 from shared.transforms import TargetTransform
+from training.evaluation.measures import HEADLINES, headline_of
 
 DRAWS = 200
 # The error of a mean over more rows follows from that over these.
 ENOUGH_ROWS = 20_000
 
 Array = npt.NDArray[Any]
-Figure = Callable[[Predictions, Array], float]
+Scores = Mapping[str, float]
 
-
-def _auc(answer: Predictions, truth: Array) -> float:
-    from sklearn import metrics
-
-    return float(metrics.roc_auc_score(truth, answer.scores[:, 0]))
-
-
-def _accuracy(answer: Predictions, truth: Array) -> float:
-    return float(np.mean(answer.choice == truth))
-
-
-def _rmse(answer: Predictions, truth: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(answer.values - truth))))
-
-
-FIGURES: dict[Task, tuple[str, Figure]] = {
-    "binary": ("auc", _auc),
-    "multiclass": ("accuracy", _accuracy),
-    "regression": ("rmse", _rmse),
-}
+_NAMES = {"auc": "AUC", "accuracy": "accuracy", "rmse": "RMSE"}
 
 
 def refuse_unjudgeable(target: Target, truth: Array) -> None:
@@ -77,7 +58,7 @@ def decide(
     settings: Retraining,
     seed: int = 0,
 ) -> Decision:
-    """Compare the two on the held-out rows.
+    """Compare the two by the headline on the held-out rows.
 
     Args:
         target: with its classes.
@@ -92,64 +73,76 @@ def decide(
         DataError: the rows cannot tell the two apart.
     """
     refuse_unjudgeable(target, truth)
-    metric, figure = FIGURES[target.task]
-    rows = len(truth)
+    by, rows = HEADLINES[target.task], len(truth)
 
-    def scored(part: Array) -> tuple[float, float]:
-        old, new = (
-            figure(predictions.decode(outputs[part], target, transform), truth[part])
-            for outputs in (champion, challenger)
-        )
-        return old, new
+    def scored(outputs: Array, part: Array) -> float | None:
+        return headline_of(predictions.decode(outputs[part], target, transform), truth[part])
 
-    def gain(part: Array) -> float:
-        old, new = scored(part)
-        return new - old if metric != "rmse" else (old - new) / max(old, np.finfo(float).tiny)
+    def gain(part: Array) -> float | None:
+        old, new = scored(champion, part), scored(challenger, part)
+        if old is None or new is None:  # all of one class
+            return None
+        return new - old if by.higher_is_better else (old - new) / max(old, np.finfo(float).tiny)
 
-    everything = np.arange(rows)
     random = np.random.Generator(np.random.Philox(key=seed))
     some = random.permutation(rows)[:ENOUGH_ROWS]
-    draws = [some[random.integers(len(some), size=len(some))] for _ in range(DRAWS)]
-    if target.task == "binary":  # a draw of one class has no AUC
-        draws = [draw for draw in draws if len(np.unique(truth[draw])) == 2]
-    chance = float(np.std([gain(draw) for draw in draws]) * np.sqrt(len(some) / rows))
-    old, new = scored(everything)
-    won = gain(everything)
+    drawn = (gain(some[random.integers(len(some), size=len(some))]) for _ in range(DRAWS))
+    gains = [value for value in drawn if value is not None]
+    chance = float(np.std(gains) * np.sqrt(len(some) / rows))
+    everything = np.arange(rows)
+    old, new, won = scored(champion, everything), scored(challenger, everything), gain(everything)
+    assert old is not None
+    assert new is not None
+    assert won is not None
     needed = NormalDist().inv_cdf(settings.confidence) * chance
-    deploy = won >= settings.margin and won > needed
     head = (
-        f"challenger {_NAMES[metric]} {new:.5g} against champion {old:.5g} on {rows:,} held-out "
-        f"new rows"
+        f"challenger {_NAMES[by.name]} {new:.5g} against champion {old:.5g} on {rows:,} held-out "
+        "new rows"
     )
+    verdict = _verdict(won, chance, needed, settings.margin, relative=not by.higher_is_better)
     return Decision(
-        metric=metric,
+        metric=by.name,
         champion=old,
         challenger=new,
         gain=won,
         chance=chance,
         rows=rows,
-        deploy=deploy,
-        words=f"{head}; {_verdict(won, chance, needed, settings, relative=metric == 'rmse')}",
+        deploy=won >= settings.margin and won > needed,
+        words=f"{head}; {verdict}",
     )
 
 
-_NAMES = {"auc": "AUC", "accuracy": "accuracy", "rmse": "RMSE"}
+def remembered(decision: Decision, champion: Scores, challenger: Scores, rows: int) -> str:
+    """What became of what the champion knew, in a sentence.
+
+    Args:
+        decision: names the score.
+        champion: its scores on old rows.
+        challenger: its scores on the same.
+        rows: how many.
+    """
+    if decision.metric not in champion or decision.metric not in challenger:
+        return f"the {rows:,} old test rows are all of one class: they tell nothing"
+    old, new = champion[decision.metric], challenger[decision.metric]
+    worse = new > old if decision.metric == "rmse" else new < old
+    return (
+        f"challenger {_NAMES[decision.metric]} {new:.5g} against champion {old:.5g} on {rows:,} "
+        f"old test rows: {'it has forgotten some' if worse else 'it has forgotten nothing'}"
+    )
 
 
-def _verdict(
-    won: float, chance: float, needed: float, settings: Retraining, *, relative: bool
-) -> str:
+def _verdict(won: float, chance: float, needed: float, margin: float, *, relative: bool) -> str:
     def shown(value: float) -> str:
         return f"{100 * value:.2g} %" if relative else f"{value:.2g}"
 
-    margin = f"margin {shown(settings.margin)}"
+    asked = f"margin {shown(margin)}"
     if won <= 0:
         return f"{f'loses by {shown(-won)}' if won else 'no difference'}: the champion stays"
-    if won < settings.margin:
-        return f"wins by {shown(won)} < {margin}: the champion stays"
+    if won < margin:
+        return f"wins by {shown(won)} < {asked}: the champion stays"
     if won <= needed:
         return (
-            f"wins by {shown(won)} ≥ {margin}, but chance alone may do that (± {shown(chance)}; "
+            f"wins by {shown(won)} ≥ {asked}, but chance alone may do that (± {shown(chance)}; "
             f"more than {shown(needed)} would convince): the champion stays"
         )
-    return f"wins by {shown(won)} ≥ {margin} (chance: ± {shown(chance)}): the challenger serves"
+    return f"wins by {shown(won)} ≥ {asked} (chance: ± {shown(chance)}): it takes the place"

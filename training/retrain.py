@@ -107,6 +107,9 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
     say("stage", "evaluate champion and challenger")
     duelled, decision = judge(prepared, trainer, material, settings)
     say("decision", decision.words)
+    before, after = (duelled[who]["old"] for who in ("champion", "challenger"))
+    memory = duel.remembered(decision, before, after, len(material.old["test"]))
+    say("memory", memory)
     came = Outcome(
         champion=deployed.digest,
         settings=settings,
@@ -115,6 +118,7 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
         scores=duelled,
         shifts=shifts,
         decision=decision,
+        memory=memory,
     )
     scores = _reported(prepared, trainer, chosen, caution, decision)
     # The champion's own hyperparameters, so that the next retraining starts from its learning rate.
