@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan tune status logs invoke destroy init test lint soak clean
+.PHONY: help deploy plan tune retrain status logs invoke destroy init test lint soak clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ logs: .venv/deploy.stamp  ## the last log lines of the training job and the endp
 
 invoke: .venv/deploy.stamp  ## one prediction; DATA='{"column": value, …}' or DATA=rows.json
 	@$(KIT) invoke $(ON) $(if $(DATA),--data "$$DATA")
+
+retrain: .venv/deploy.stamp  ## let the deployed model learn from new rows: DATA=new.csv; it is replaced if the new one wins
+	@$(KIT) retrain $(ON) --data "$$DATA"
 
 destroy: .venv/deploy.stamp  ## delete what deploy created; data in S3 stays unless ALL=1; on AWS it asks unless YES=1
 	@$(KIT) destroy $(ON) $(if $(ALL),--data) $(if $(YES),--yes)

@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from infra.commands import deploy, destroy, init, invoke, logs, plan, status, tune
+from infra.commands import deploy, destroy, init, invoke, logs, plan, retrain, status, tune
 from shared.errors import KitError
 
 COMMANDS = {
@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": plan,
     "tune": tune,
     "deploy": deploy,
+    "retrain": retrain,
     "invoke": invoke,
     "status": status,
     "logs": logs,

@@ -42,6 +42,12 @@ class Deployed:
     base: str
 
 
+def job_of(data: str) -> str | None:
+    """The training or tuning job that left a model.tar.gz, where it is one of a project's."""
+    made = _JOB.search(data)
+    return made.group(1) if made else None
+
+
 def deployed(cloud: Cloud, project: str, record: Record) -> Deployed:
     """What the project's endpoint serves now.
 

@@ -95,6 +95,11 @@ class Deployment:
         """How many are shown: where it goes, the plan's, and for an endpoint the verification."""
         return 1 + len(self.stages) + ("endpoint" in self.stages)
 
+    @property
+    def _again(self) -> str:
+        """How to type the same command once more."""
+        return typed(self.command, self._args)
+
     def run(self, shown: Progress) -> None:
         """Go through the stages."""
         from infra import project
@@ -175,7 +180,7 @@ class Deployment:
     def standing(self) -> str:
         """After Ctrl-C: how things stand, and what the next run will do."""
         step = self._executor.current if self._executor else None
-        again = typed(self.command, self._args)
+        again = self._again
         if step is None or step.stage == "upload":
             return f"Interrupted. Nothing is half-made; `{again}` goes on from here."
         if step.kind in ("training job", "tuning job"):
@@ -211,6 +216,8 @@ class Deployment:
             ("bundle", f"{plan.serving.model.data} (digest {short(bundle.manifest.digest)})"),
             ("report", report),
         ]
+        if plan.desired.kept:
+            rows.insert(2, ("retrained", f"{plan.job}, from {plan.desired.kept.parent}"))
         if self.page:
             rows.append(("search", f"{counted(self.trials)}: {os.path.relpath(self.page)}"))
         following = [

@@ -1,9 +1,10 @@
 """Let the deployed model go on learning from new rows; it is replaced only by a model that wins.
 
-The new rows are uploaded, and a training job goes on from the deployed bundle for a few epochs, some
-of the project's own rows among them. Then both models answer rows that neither learnt from: some of
-the new ones, held out. The new model is deployed if it wins by the margin of [retraining] and by
-more than chance; else the deployed one stays. Either way it is said why, and the exit code is 0.
+The new rows are uploaded, and a training job goes on from the deployed bundle for a few epochs,
+some of the project's own rows among them. Then both models answer rows that neither learnt from:
+some of the new ones, held out. The new model is deployed if it wins by the margin of [retraining]
+and by more than chance; else the deployed one stays. Either way it is said why, and the exit code
+is 0.
 
 The same command again does nothing new. A job that runs is attached to.
 """
@@ -159,8 +160,9 @@ class Retraining(Deployment):
             raise
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
 
-    def _typed(self) -> str:
-        return f"{super()._typed()} DATA={shlex.quote(self._args.data)}"
+    @property
+    def _again(self) -> str:
+        return f"{super()._again} DATA={shlex.quote(self._args.data)}"
 
     def summary(self) -> str:
         """What a person wants to know after a retraining."""
@@ -196,6 +198,8 @@ def new_rows(data: str) -> Location:
 
     if not data:
         raise DataError(
-            "the new rows are not given", where="DATA", cure="For example: make retrain DATA=new.csv"
+            "the new rows are not given",
+            where="DATA",
+            cure="For example: make retrain DATA=new.csv",
         )
     return Location(data) if data.startswith("s3://") else Location(data, local_files(data, Path()))

@@ -43,6 +43,9 @@ def run(args: argparse.Namespace) -> int:
 
 def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, str]], list[str]]:
     """The rows of the screen, and what the record lists that is not there."""
+    from infra.record import Entry
+    from infra.retraining import job_of
+
     rows: list[tuple[str, str]] = []
     missing: list[str] = []
     endpoint = _look(cloud, "endpoint", project, record, missing)
@@ -75,6 +78,12 @@ def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, 
             ("bundle", container["ModelDataUrl"]),
         ]
     last = record.last("training job", "tuning job")
+    serving = job_of(model["PrimaryContainer"].get("ModelDataUrl", "")) if model else None
+    if record.retrained and serving == record.retrained.job:
+        rows.append(("retrained", f"from {record.retrained.parent}"))
+    if last and serving in record.of("training job") and serving != last.name:
+        rows.append(("last job", f"{last.kind} {last.name}, not deployed"))
+        last = Entry("training job", str(serving))
     name = last.name if last else None
     if last and last.kind == "tuning job":
         search = _look(cloud, "tuning job", name, record, missing)
