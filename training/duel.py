@@ -137,12 +137,12 @@ def _verdict(won: float, chance: float, needed: float, margin: float, *, relativ
 
     asked = f"margin {shown(margin)}"
     if won <= 0:
-        return f"{f'loses by {shown(-won)}' if won else 'no difference'}: the champion stays"
+        return f"loses by {shown(-won)}" if won else "there is no difference"
     if won < margin:
-        return f"wins by {shown(won)} < {asked}: the champion stays"
+        return f"wins by {shown(won)} < {asked}"
     if won <= needed:
         return (
             f"wins by {shown(won)} ≥ {asked}, but chance alone may do that (± {shown(chance)}; "
-            f"more than {shown(needed)} would convince): the champion stays"
+            f"more than {shown(needed)} would convince)"
         )
-    return f"wins by {shown(won)} ≥ {asked} (chance: ± {shown(chance)}): it takes the place"
+    return f"wins by {shown(won)} ≥ {asked} (chance: ± {shown(chance)})"

@@ -106,7 +106,7 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
     trainer = fit(prepared, chosen)
     say("stage", "evaluate champion and challenger")
     duelled, decision = judge(prepared, trainer, material, settings)
-    say("decision", decision.words)
+    say("decision", f"{decision.words}: {'deploy it' if decision.deploy else 'keep the champion'}")
     before, after = (duelled[who]["old"] for who in ("champion", "challenger"))
     memory = duel.remembered(decision, before, after, len(material.old["test"]))
     say("memory", memory)

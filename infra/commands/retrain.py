@@ -53,12 +53,14 @@ class Came:
     """What came of a retraining.
 
     Attributes:
+        words: the decision in a sentence.
         digest: of the new model's bundle, short.
         report: on this machine, if the job left one.
     """
 
     made: Continuation
     outcome: Outcome
+    words: str
     digest: str
     report: Path | None
 
@@ -121,11 +123,13 @@ class Retraining(Deployment):
         shown.stage("decision")
         challenger = fetch_bundle(cloud, made.retrained.data, build / "challenger")
         outcome = Outcome.from_json((challenger.path / OUTCOME).read_bytes())
-        shown.done(outcome.decision.words)
+        words = outcome.decision.words
+        words += ": deployed" if outcome.decision.deploy else ": the deployed model stays"
+        shown.done(words)
         if outcome.decision.deploy:
             self._replace(cloud, store, made, build, shown)
         report = fetch_report(cloud, made.retrained.data, build / "challenger")
-        self._came = Came(made, outcome, short(challenger.manifest.digest), report)
+        self._came = Came(made, outcome, words, short(challenger.manifest.digest), report)
 
     def _replace(
         self, cloud: Cloud, store: RecordStore, made: Continuation, build: Path, shown: Progress
@@ -175,7 +179,7 @@ class Retraining(Deployment):
         deployed = outcome.decision.deploy
         head = "the new model serves and is verified" if deployed else "the deployed model stays"
         rows = [
-            ("decision", f"{outcome.decision.words}: {'' if deployed else 'not '}deployed"),
+            ("decision", self._came.words),
             ("old rows", outcome.memory),
             *(("moved", shift.words) for shift in outcome.shifts if shift.words),
             ("went on from", new.parent),
