@@ -63,9 +63,9 @@ def _unknown(vocabulary: Vocabulary, old: Array, new: Array) -> Shift:
         more = ", …" if len(strange) > _SHOWN else ""
         much = "every new row holds" if share == 1 else f"{share:.1%} of the new rows hold"
         words = (
-            f"column {vocabulary.name!r}: {much} a level that training never saw ({names}{more}), "
+            f"Column {vocabulary.name!r}: {much} a level that training never saw ({names}{more}), "
             "all of them one to the network. To have them told apart, add the rows to the "
-            f"project's data and {ANEW}"
+            f"project's data and {ANEW}."
         )
     return Shift(vocabulary.name, "unknown", before, share, words)
 
@@ -78,10 +78,10 @@ def _outside(scaling: Scaling, old: Array, new: Array) -> Shift:
     words = None
     if share - before > MOVED:
         words = (
-            f"column {scaling.name!r}: {share:.1%} of the new rows lie outside {scaling.low:.6g} "
+            f"Column {scaling.name!r}: {share:.1%} of the new rows lie outside {scaling.low:.6g} "
             f"to {scaling.high:.6g}, which the transforms were fitted on ({before:.1%} of the old "
             "rows do), and count as its ends. To have them told apart, add the rows to the "
-            f"project's data and {ANEW}"
+            f"project's data and {ANEW}."
         )
     return Shift(scaling.name, "outside", before, share, words)
 
@@ -91,10 +91,10 @@ def _missing(name: str, old: Array, new: Array) -> Shift:
     words = None
     if abs(share - before) > MOVED:
         source = name.rpartition(".")[0]
-        words = f"column {name!r}: missing in {share:.1%} of the new rows, {before:.1%} of the old"
+        words = f"Column {name!r}: missing in {share:.1%} of the new rows, {before:.1%} of the old."
         if source and share > before:
             words += (
-                f". The table of the source {source!r} is the deployed model's own: where it knows "
-                f"too little of the new rows, renew it and {ANEW}"
+                f" The table of the source {source!r} is the deployed model's own: where it knows "
+                f"too little of the new rows, renew it and {ANEW}."
             )
     return Shift(name, "missing", before, share, words)

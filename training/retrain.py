@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ import numpy as np
 
 from shared import documents, hyperparameters
 from shared.bundle import Bundle
-from shared.errors import HyperparameterError, KitError
+from shared.errors import HyperparameterError, KitError, ProjectError
 from shared.hyperparameters import Hyperparameters
 from shared.problem import Problem
 from shared.retraining import OUTCOME, SETTINGS, Decision, Outcome, Retraining, Shift
@@ -75,6 +75,12 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
     Raises:
         KitError: whatever is wrong with the bundle, the rows, the training or the disk.
     """
+    if len(job.hosts) > 1:
+        raise ProjectError(
+            f"a retraining runs on one instance, not on {len(job.hosts)}",
+            where="the training job",
+            cure="Start it with InstanceCount = 1",
+        )
     if hyperparameters.decode(job.hyperparameters) != Hyperparameters():
         raise HyperparameterError(
             "a retraining takes its hyperparameters from the deployed model",
@@ -92,11 +98,10 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
         seed=deployed.hyperparameters.seed,
     )
     say("stage", f"split {material.counts}")
-    caution = evaluation.few_rows({"new test": len(material.parts["test"])})
-    if caution:
-        warn(caution)
+    found = material.data(deployed.bundle)
+    warned = outcome.cautions(found)
     shifts = compare(material, deployed.bundle)
-    prepared = _prepared(job, problem, material.data(deployed.bundle), deployed)
+    prepared = _prepared(job, problem, found, deployed)
     chosen = dataclasses.replace(
         deployed.hyperparameters,
         epochs=settings.epochs,
@@ -120,7 +125,7 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
         decision=decision,
         memory=memory,
     )
-    scores = _reported(prepared, trainer, chosen, caution, decision)
+    scores = _reported(prepared, trainer, chosen, warned, came)
     # The champion's own hyperparameters, so that the next retraining starts from its learning rate.
     written = export_bundle(
         prepared,
@@ -188,36 +193,31 @@ def _reported(
     prepared: Continued,
     trainer: Trainer,
     chosen: Hyperparameters,
-    caution: str | None,
-    decision: Decision,
+    warned: Sequence[str],
+    came: Outcome,
 ) -> dict[str, Mapping[str, float]]:
     """Write the report; the scores for the manifest."""
     measured = {split: trainer.measure(prepared.rows[split]) for split in ("validation", "test")}
-    scores, constant = (
-        outcome.evaluate(prepared, trainer, measured),
-        outcome.baseline(prepared.found),
-    )
-    diagnosis = evaluation.diagnose(trainer.history, chosen, prepared.shape.n_inputs)
-    say("diagnosis", diagnosis.text)
+    assessment = outcome.assess(prepared, trainer, measured)
     content = report.Content(
         title=prepared.problem.name,
         facts={
+            "decision": came.decision.words,
+            "old rows": came.memory,
+            "went on from": came.champion,
             **outcome.facts(prepared, trainer, chosen),
-            "went on from": prepared.champion.digest,
-            "decision": decision.words,
         },
-        scores=scores,
-        baseline=constant,
-        caution=caution,
+        diagnosis=outcome.diagnose(prepared, trainer, chosen, measured),
+        assessment=assessment,
+        cautions=[*warned, *(shift.words for shift in came.shifts if shift.words)],
         history=trainer.history,
-        diagnosis=diagnosis,
         trials=[],
         importance={},
         hyperparameters=dataclasses.asdict(chosen),
         resolved=outcome.resolved(chosen, prepared.shape),
     )
     report.write(prepared.job.output, content)
-    return {**scores, "baseline": constant["test"]}
+    return {**assessment.scores, "baseline": assessment.baseline["test"]}
 
 
 def _prepared(job: Environment, problem: Problem, found: Data, deployed: Champion) -> Continued:
@@ -225,6 +225,8 @@ def _prepared(job: Environment, problem: Problem, found: Data, deployed: Champio
     bundle = deployed.bundle
     encoded = {name: bundle.transforms.encode(part.columns) for name, part in found.parts.items()}
     tensorflow_ready()
+    from training import cluster
+
     rows = {name: _rows(bundle, part, encoded[name]) for name, part in found.parts.items()}
     return Continued(
         job=job,
@@ -236,6 +238,7 @@ def _prepared(job: Environment, problem: Problem, found: Data, deployed: Champio
         encoded=encoded,
         rows=rows,
         shape=deployed.shape(),
+        cluster=cluster.connect(job.host, job.hosts),
         identity=checkpoints.identity(deployed.digest, digests(rows), libraries()),
         champion=deployed,
     )
