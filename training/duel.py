@@ -23,7 +23,7 @@ from shared.schema import Target
 from shared.transforms import TargetTransform
 from training.evaluation.measures import HEADLINES, headline_of
 
-DRAWS = 200
+DRAWS = 100
 # The error of a mean over more rows follows from that over these.
 ENOUGH_ROWS = 20_000
 
