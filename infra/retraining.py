@@ -145,6 +145,7 @@ def retraining(
     job = replace(
         own,
         digest=digest,
+        instance_count=1,
         hyperparameters=tuple(
             (name, value) for name, value in own.hyperparameters if name.startswith("sagemaker_")
         ),

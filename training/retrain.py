@@ -34,12 +34,13 @@ from shared.hyperparameters import Hyperparameters
 from shared.problem import Problem
 from shared.retraining import OUTCOME, SETTINGS, Decision, Outcome, Retraining, Shift
 from shared.transforms import Encoded
-from training import champion, checkpoints, drift, duel, evaluation, outcome, report
+from training import champion, drift, duel, evaluation, outcome, report
 from training.champion import Champion
 from training.console import say, warn
 from training.data import Data, Part
 from training.delivery import export_bundle
 from training.environment import Environment
+from training.identity import announce, identify
 from training.material import Material, read
 from training.preparation import Prepared, digests, libraries, tensorflow_ready
 
@@ -102,6 +103,7 @@ def retrain(job: Environment, problem: Problem, fit: Fit) -> None:
     warned = outcome.cautions(found)
     shifts = compare(material, deployed.bundle)
     prepared = _prepared(job, problem, found, deployed)
+    announce(job.checkpoints, prepared.identity, warn)
     chosen = dataclasses.replace(
         deployed.hyperparameters,
         epochs=settings.epochs,
@@ -199,6 +201,7 @@ def _reported(
     """Write the report; the scores for the manifest."""
     measured = {split: trainer.measure(prepared.rows[split]) for split in ("validation", "test")}
     assessment = outcome.assess(prepared, trainer, measured)
+    diagnosis = outcome.diagnose(prepared, trainer, chosen, measured, assessment.baseline)
     content = report.Content(
         title=prepared.problem.name,
         facts={
@@ -207,7 +210,7 @@ def _reported(
             "went on from": came.champion,
             **outcome.facts(prepared, trainer, chosen),
         },
-        diagnosis=outcome.diagnose(prepared, trainer, chosen, measured),
+        diagnosis=diagnosis,
         assessment=assessment,
         cautions=[*warned, *(shift.words for shift in came.shifts if shift.words)],
         history=trainer.history,
@@ -239,7 +242,7 @@ def _prepared(job: Environment, problem: Problem, found: Data, deployed: Champio
         rows=rows,
         shape=deployed.shape(),
         cluster=cluster.connect(job.host, job.hosts),
-        identity=checkpoints.identity(deployed.digest, digests(rows), libraries()),
+        identity=identify(champion=deployed.digest, libraries=libraries(), rows=digests(rows)),
         champion=deployed,
     )
 
