@@ -409,6 +409,7 @@ def _manifest(directory: Path) -> Manifest:
         raise BundleError(
             f"the format is {documents.show(data.get('format'))}; this version reads {FORMAT}",
             where=where,
+            cure="It has to be trained anew, with this version: `make deploy`",
         )
     manifest = documents.decode(Manifest, data, where, BundleError)
     sealed = manifest.sealed()

@@ -33,7 +33,8 @@ class Environment:
 
     Attributes:
         channels: folder (by hand also a file, or s3://bucket/prefix) of each input channel:
-            `train`, `project`, and `source_<name>` for each source.
+            `train`, `project`, and `source_<name>` for each source; of a retraining also `model`
+            and `new`.
         model: what is written here becomes model.tar.gz.
         output: what is written here becomes output.tar.gz: the report and its figures.
         failure: where a failed job says why; its first 1024 characters reach the user.

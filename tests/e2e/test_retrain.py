@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from tests.e2e.house import House, Said
 from tests.support import jobs
@@ -49,7 +50,7 @@ def project(house: House) -> Path:
     folder = house.folder / "projects/fruit"
     folder.mkdir(parents=True)
     (folder / "project.toml").write_text(TOML)
-    rows(300, seed=5).to_pandas().to_csv(folder / "fruit.csv", index=False)
+    csv.write_csv(rows(300, seed=5), folder / "fruit.csv")
     pq.write_table(rows(1500, seed=1, after=300), folder / "new.parquet")
     return folder
 
@@ -72,7 +73,7 @@ def test_the_model_goes_on_wins_and_is_deployed(retrained: Said) -> None:
         "AUC",
         "held-out new rows; wins by",
         "update endpoint",
-    ):  # noqa: E501
+    ):
         assert shown in retrained.out, shown
     assert ": deployed" in retrained.out
     assert "fruit: the new model serves and is verified" in retrained.out

@@ -9,6 +9,7 @@ import pytest
 from infra import project
 from shared.errors import ProjectError
 from shared.problem import Problem
+from shared.retraining import Retraining
 from tests.support import projects
 
 ROOT = Path(__file__).parent.parent.parent
@@ -341,6 +342,30 @@ MISTAKES = {
         "arn:aws:iam",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("written", "told_of"),
+    [
+        ("epocs = 3", "retraining.epocs: unknown key. Did you mean 'epochs'?"),
+        ("old_share = 1.0", "retraining.old_share: 1.0 is not allowed; it must be a share such as"),
+        ("margin = -0.1", "retraining.margin: -0.1 is not allowed"),
+        ("confidence = 0.4", "it must be 0.5 or more and less than 1"),
+        ("epochs = 2.5", "it must be a whole number from 1 to 10000"),
+    ],
+)
+def test_a_mistake_in_a_retraining_is_told_likewise(
+    tmp_path: Path, written: str, told_of: str
+) -> None:
+    message = told(tmp_path, ("[tuning]\n", f"[retraining]\n{written}\n[tuning]\n"))
+    assert told_of in message
+
+
+def test_a_retraining_may_be_written_or_left_out(tmp_path: Path) -> None:
+    assert project.load(projects.make(tmp_path / "a")).retraining == Retraining()
+    toml = projects.TOML + '[retraining]\nold_share = "20%"\nmargin = 0\n'
+    written = project.load(projects.make(tmp_path / "b", toml)).retraining
+    assert written == Retraining(old_share=0.2, margin=0.0)
 
 
 @pytest.mark.parametrize("case", MISTAKES)

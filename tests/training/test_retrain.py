@@ -290,6 +290,18 @@ def test_a_bundle_that_was_changed_is_refused(deployed: Path, tmp_path: Path) ->
 
 
 @slow
+def test_a_bundle_of_another_format_is_refused_with_its_cure(
+    deployed: Path, tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(deployed, tmp_path / "old"))
+    manifest = old / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format": 1', '"format": 0'))
+    shutil.make_archive(str(tmp_path / "model"), "gztar", old)
+    with pytest.raises(BundleError, match=r"the format is 0; this version reads 1.*make deploy"):
+        champion.open_champion(tmp_path / "model.tar.gz")
+
+
+@slow
 def test_weights_of_another_network_are_refused(deployed: Path, tensorflow: Any) -> None:
     from training import network
 
