@@ -106,16 +106,13 @@ def measured(
 
 
 def main() -> int:
-    """Print a figure a table; the default share of old rows is the first."""
-    figures = []
-    for name, cut, must, goal in (
-        ("adult", adult, 0.001, 0.003),
-        ("flights", flights, -0.005, 0.0),
-    ):
-        outcomes = list(measured(name, *cut()))
-        gain = outcomes[0][1].decision.gain
-        figures.append(Figure(f"{name}, AUC won by the default", gain, "", ">=", must, goal))
-    return report(figures)
+    """Print what came of both; adult's halves differ by chance alone, so there a win is asked."""
+    outcomes = {name: list(measured(name, *cut())) for name, cut in TABLES.items()}
+    gain = outcomes["adult"][0][1].decision.gain
+    return report([Figure("adult, AUC won by the other half", gain, "", ">=", 0.001, 0.003)])
+
+
+TABLES = {"adult": adult, "flights": flights}
 
 
 if __name__ == "__main__":
