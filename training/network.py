@@ -99,7 +99,8 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
     x = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="inputs")(parts)
     members, first = plan.members, None
     for number, width in enumerate(plan.widths, start=1):
-        x, layer = _dense(hp, x, width // members, members, seeds, f"hidden_{number}", bool(first))
+        name = f"hidden_{number}"
+        x, layer = _dense(hp, x, width // members, members, seeds, name=name, apart=bool(first))
         first = first or layer
         if hp.batch_norm:
             x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
@@ -113,9 +114,9 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
             drop = keras.layers.Dropout(plan.dropout, seed=next(seeds), name=f"dropout_{number}")
             x = drop(x)
     if members == 1:
-        x, _ = _dense(hp, x, shape.outputs, 1, seeds, "logits", True)
+        x, _ = _dense(hp, x, shape.outputs, 1, seeds, name="logits", apart=True)
     else:
-        x, _ = _dense(hp, x, shape.outputs, members, seeds, "last", True)
+        x, _ = _dense(hp, x, shape.outputs, members, seeds, name="last", apart=True)
         x = keras.layers.Reshape((members, shape.outputs), name=MEMBERS)(x)
         x = keras.layers.GlobalAveragePooling1D(name="logits")(x)
     if shape.task != "regression":
@@ -132,7 +133,7 @@ def logits(model: keras.Model) -> keras.Model:
 
 
 def members(model: keras.Model) -> keras.Model:
-    """What learns: the logits of each member [n, members, outputs]; of a single network `logits`."""
+    """What learns: logits of each member [n, members, outputs]; of a single network `logits`."""
     if all(layer.name != MEMBERS for layer in model.layers):
         return logits(model)
     return keras.Model(model.inputs, model.get_layer(MEMBERS).output)
@@ -242,14 +243,14 @@ def _dense(
     width: int,
     members: int,
     seeds: Iterator[int],
+    *,
     name: str,
     apart: bool,
 ) -> tuple[Any, keras.layers.Layer]:
     """`width` neurons of each member, side by side: [n, members x width]; and their layer.
 
-    Args:
-        x: what they read: the inputs, or where `apart` the neurons of the layer before, of which
-            each member reads its own.
+    `x` is what they read: the inputs, or where `apart` the neurons of the layer before, of which
+    each member reads its own.
     """
     layers, options = keras.layers, {"kernel_regularizer": _penalty(hp), "name": name}
     if members == 1 or not apart:

@@ -45,7 +45,8 @@ from training.material import Material, read
 from training.preparation import Prepared, digests, libraries, tensorflow_ready
 
 if TYPE_CHECKING:
-    from training.fit import Rows, Trainer
+    from training.fit import Trainer
+    from training.rows import Rows
 
 CHANNEL = "model"
 
@@ -249,7 +250,7 @@ def _prepared(job: Environment, problem: Problem, found: Data, deployed: Champio
 
 def _rows(deployed: Bundle, part: Part, encoded: Encoded) -> Rows:
     """The rows as a network learns them."""
-    from training.fit import Rows
+    from training.rows import Rows
 
     target = deployed.target_transform.encode(part.target)
     dtype = np.int32 if deployed.schema.target.task == "multiclass" else np.float32
