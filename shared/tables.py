@@ -1,42 +1,32 @@
 """CSV and Parquet files ↔ columns.
 
 A CSV cell is text until a column's kind says what it means, just as in a request, so that "007"
-stays "007" in a category. Here: reading files and checking what they hold. Not here: what kinds the
-columns have (inferring.py guesses), nor S3 itself (storage.py). pyarrow is imported where used.
+stays "007" in a category. Here: reading files and checking what they hold. Not here: the files
+themselves (table_files.py), nor what kinds the columns have (inferring.py guesses). pyarrow is
+imported where used.
 """
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from itertools import repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shared import storage, values
+from shared import table_files, values
 from shared.errors import DataError, nearest
 from shared.schema import Column, Target
+from shared.table_files import Location
 from shared.values import Array, Columns, Kind, Mistake
 
 if TYPE_CHECKING:
     import pyarrow
 
-SUFFIXES = (".parquet", ".csv")
-# Bytes of a CSV file that are parsed at once; a row must fit.
-LONGEST_ROW = 16 << 20
 BLOCK_ROWS = 1 << 16
-BUFFER = 1 << 20
-# Bytes that a cell takes in a file, at least, with what separates it; a guess.
-CSV_CELL, PARQUET_CELL = 5, 4
 _FILES = b"files"
-
-Location = str | Path | Sequence[str | Path]
 
 
 def read(location: Location, columns: Sequence[str] | None = None) -> pyarrow.Table:
@@ -53,7 +43,7 @@ def read(location: Location, columns: Sequence[str] | None = None) -> pyarrow.Ta
     """
     import pyarrow
 
-    names = _files(location)
+    names = table_files.found(location)
     parts = list(_blocks(names, columns, BLOCK_ROWS))
     if not parts:
         raise DataError("there are no rows", where=names[0])
@@ -76,7 +66,7 @@ def blocks(
 
     Args and raises: as `read`; but a table without rows is no error.
     """
-    return _blocks(_files(location), columns, rows)
+    return _blocks(table_files.found(location), columns, rows)
 
 
 def column_names(location: Location) -> list[str]:
@@ -86,9 +76,9 @@ def column_names(location: Location) -> list[str]:
         DataError: nothing is there, or the file cannot be read.
         StorageError: S3 refuses.
     """
-    name = _files(location)[0]
-    with _local(name) as path, _explained(name):
-        return _opened(path, name, None, BLOCK_ROWS)[0]
+    name = table_files.found(location)[0]
+    with table_files.local(name) as path, table_files.explained(name):
+        return table_files.opened(path, name, None, BLOCK_ROWS)[0]
 
 
 def cells(location: Location) -> int:
@@ -98,7 +88,7 @@ def cells(location: Location) -> int:
         DataError: nothing is there, or a file cannot be read.
         StorageError: S3 refuses.
     """
-    return sum(map(_cells, _files(location)))
+    return sum(map(table_files.cells, table_files.found(location)))
 
 
 def to_columns(table: pyarrow.Table, columns: Sequence[Column], where: str) -> Columns:
@@ -169,81 +159,13 @@ def target_kind(target: Target) -> Kind:
     return "numeric" if types == {int} else "category"
 
 
-def _files(location: Location) -> list[str]:
-    """The names of all files, in the order in which they are read."""
-    if isinstance(location, str) and storage.is_s3(location):
-        found = [name for name in storage.list_files(location) if name.lower().endswith(SUFFIXES)]
-        if not found:
-            raise DataError("there is no CSV or Parquet file", where=location)
-        return found
-    places = [location] if isinstance(location, str | Path) else list(location)
-    names = [str(path) for place in places for path in _paths(place)]
-    if not names:
-        raise DataError("no file is given")
-    return names
-
-
-def _paths(place: str | Path) -> list[Path]:
-    path = Path(place)
-    if path.is_dir():
-        found = sorted(
-            p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and _visible(p, path)
-        )
-        if not found:
-            raise DataError("there is no CSV or Parquet file in this folder", where=str(place))
-        return found
-    if path.is_file():
-        if path.suffix.lower() not in SUFFIXES:
-            raise DataError(
-                f"the name ends in {path.suffix!r}; .csv or .parquet is needed", where=str(place)
-            )
-        return [path]
-    matches = sorted(Path(name) for name in glob.glob(str(place), recursive=True))
-    if not matches or not glob.has_magic(str(place)):
-        raise DataError("there is no such file", where=str(place), cure="Check the path")
-    return [path for match in matches for path in _paths(match)]
-
-
-def _visible(path: Path, folder: Path) -> bool:
-    return path.is_file() and not any(
-        part.startswith((".", "_")) for part in path.relative_to(folder).parts
-    )
-
-
-@contextlib.contextmanager
-def _local(name: str) -> Iterator[Path]:
-    """The file on this machine; one of S3 is there as long as it is needed."""
-    if not storage.is_s3(name):
-        yield Path(name)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / name.rsplit("/", 1)[-1]
-        storage.download(name, path)
-        yield path
-
-
-@contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """What Arrow and the disk refuse, as an error that names the file."""
-    import pyarrow
-
-    try:
-        yield
-    except (pyarrow.ArrowException, UnicodeDecodeError) as exception:
-        reason = str(exception).splitlines()[0]
-        raise DataError(f"the file cannot be read: {reason}", where=name) from None
-    except OSError as exception:
-        reason = exception.strerror or str(exception).splitlines()[0]
-        raise DataError(f"the file cannot be read: {reason}", where=name) from None
-
-
 def _blocks(
     names: Sequence[str], columns: Sequence[str] | None, rows: int
 ) -> Iterator[pyarrow.Table]:
     expected: list[str] = []
     for name in names:
-        with _local(name) as path, _explained(name):
-            found, batches = _opened(path, name, columns, rows)
+        with table_files.local(name) as path, table_files.explained(name):
+            found, batches = table_files.opened(path, name, columns, rows)
             expected = expected or found
             _check_alike(names[0], expected, name, found)
             wanted = [column for column in expected if columns is None or column in columns]
@@ -254,79 +176,6 @@ def _blocks(
                     origin = [[name, first, block.num_rows]]
                     yield block.replace_schema_metadata({_FILES: json.dumps(origin)})
                     first += block.num_rows
-
-
-def _opened(
-    path: Path, name: str, columns: Sequence[str] | None, rows: int
-) -> tuple[list[str], Iterator[pyarrow.Table]]:
-    """The names of all columns of a file, and its rows, of the columns wanted."""
-    if path.stat().st_size == 0:
-        raise DataError("the file is empty", where=name)
-    parquet = path.suffix.lower() == ".parquet"
-    names, batches = (_parquet if parquet else _csv)(path, name, columns, rows)
-    for place, column in enumerate(names):
-        if names.count(column) > 1:
-            raise DataError("two columns have this name", where=f"{name}, column {column!r}")
-        if not column.strip():
-            raise DataError("the column has no name", where=f"{name}, column {place + 1}")
-    return names, batches
-
-
-def _parquet(
-    path: Path, _name: str, columns: Sequence[str] | None, rows: int
-) -> tuple[list[str], Iterator[pyarrow.Table]]:
-    import pyarrow
-    import pyarrow.parquet
-
-    # Without the buffer, and with the one that is read ahead, a whole row group lies in memory.
-    file = pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
-    names = file.schema_arrow.names
-    wanted = None if columns is None else [column for column in names if column in columns]
-
-    def batches() -> Iterator[pyarrow.Table]:
-        for batch in file.iter_batches(rows, columns=wanted):
-            yield pyarrow.Table.from_batches([batch])
-
-    return names, batches()
-
-
-def _csv(
-    path: Path, name: str, columns: Sequence[str] | None, _rows: int
-) -> tuple[list[str], Iterator[pyarrow.Table]]:
-    import pyarrow
-    from pyarrow import csv
-
-    reading = csv.ReadOptions(block_size=LONGEST_ROW)
-    parsing = csv.ParseOptions(newlines_in_values=True)
-    with csv.open_csv(path, read_options=reading, parse_options=parsing) as reader:
-        names = reader.schema.names
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise DataError("the header holds no comma", where=name, cure="Separate cells with commas")
-    conversion = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pyarrow.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-        include_columns=None if columns is None else [c for c in names if c in columns],
-    )
-
-    def batches() -> Iterator[pyarrow.Table]:
-        with csv.open_csv(path, reading, parsing, conversion) as reader:
-            for batch in reader:
-                yield pyarrow.Table.from_batches([batch])
-
-    return names, batches()
-
-
-def _cells(name: str) -> int:
-    if name.lower().endswith(".csv"):
-        return storage.size(name) // CSV_CELL
-    if storage.is_s3(name):
-        return storage.size(name) // PARQUET_CELL
-    import pyarrow.parquet
-
-    with _explained(name):
-        footer = pyarrow.parquet.read_metadata(name)
-        return int(footer.num_rows * footer.num_columns)
 
 
 def _check_alike(first: str, expected: list[str], name: str, found: list[str]) -> None:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from shared import sources, tables
 from shared.schema import Column
 from shared.sources import SourceTable
+from shared.table_files import Location
 from shared.transforms import Fitting, Transforms
 from shared.values import Columns
 
@@ -52,7 +53,7 @@ class Stream:
         rows: how many rows each split has.
     """
 
-    location: tables.Location
+    location: Location
     columns: Sequence[Column]
     tables: Sequence[SourceTable]
     uses: npt.NDArray[np.uint8]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared import tables, values
+from shared import table_files, tables, values
 from shared.errors import DataError
 from shared.problem import Problem, Split
 from shared.schema import Column, Task
@@ -148,7 +148,7 @@ def test_quoted_line_ends_do_not_break_a_row_where_a_block_ends(
     written = "".join(f'{n},"{text}"\n' for n, text in enumerate(texts))
     (tmp_path / "a.csv").write_text("n,text\n" + written)
     for size in (64, 100, 333):
-        monkeypatch.setattr(tables, "LONGEST_ROW", size)
+        monkeypatch.setattr(table_files, "LONGEST_ROW", size)
         blocks = list(tables.blocks(tmp_path / "a.csv", rows=7))
         assert len(blocks) > 28
         assert [text for block in blocks for text in block["text"].to_pylist()] == texts
