@@ -20,7 +20,7 @@ from shared.hyperparameters import Hyperparameters
 from shared.problem import Problem
 from shared.schema import Target
 from shared.transforms import Encoded, TargetTransform, Transforms
-from training import data, environment, evaluation, store
+from training import data, environment, evaluation, memory, store
 from training.data import Data
 from training.environment import Environment
 from training.identity import Identity, identify
@@ -116,6 +116,7 @@ def prepare(
     if stream:
         truth = _truth(stream.answers, target, target_transform)
         stored = _stored(stream, transforms, rows["training"].cut(0, 0), truth)
+        memory.release()
 
     tensorflow_ready()
     from training import cluster
