@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.errors import StorageError
@@ -39,6 +39,7 @@ def epoch(learnt: Stored, seed: int, number: int, batch: int) -> list[list[float
 CUTS = st.lists(st.integers(0, 300), max_size=5).map(sorted)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), CUTS, st.integers(1, 40))
 def test_any_blocks_are_stored_as_the_same_rows(count: int, cuts: list[int], chunk: int) -> None:
     whole = rows(count)
@@ -50,6 +51,7 @@ def test_any_blocks_are_stored_as_the_same_rows(count: int, cuts: list[int], chu
         assert read.tobytes() == whole.arrays[field].tobytes()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 700), st.integers(1, 500), st.integers(0, 3))
 def test_an_epoch_meets_each_row_once_in_whole_batches(count: int, batch: int, seed: int) -> None:
     windows = epoch(stored(rows(count), []), seed, 1, batch)
