@@ -116,8 +116,8 @@ def prepare(
     if stream:
         truth = _truth(stream.answers, target, target_transform)
         stored = _stored(stream, transforms, rows["training"].cut(0, 0), truth)
-        memory.release()
 
+    memory.release()
     tensorflow_ready()
     from training import cluster
     from training.network import ENOUGH_ROWS, Shape, quantiles, seen_slots
