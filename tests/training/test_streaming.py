@@ -78,9 +78,7 @@ def test_streamed_data_is_split_fitted_and_encoded_as_data_in_memory(
     assert_alike(read(base, project, fits=False), read(base, project, fits=True))
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, deadline=None)
 @given(
     cuts=st.lists(st.integers(1, 599), max_size=4, unique=True).map(sorted),
     form=st.sampled_from(["parquet", "csv"]),
