@@ -136,7 +136,7 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
         host=host,
         hosts=hosts,
         sharded=_sharded(settings / "inputdataconfig.json"),
-        memory=memory.available(),
+        memory=memory.allowance(),
     )
 
 

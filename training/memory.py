@@ -1,31 +1,31 @@
-"""How much memory this job may still take, and giving back what it no longer needs."""
+"""How much memory this job may take, and giving back what it no longer needs.
+
+The share is one of what there is, not of what happens to be free: a job that is started again on
+the same kind of instance must decide as it did before, or its checkpoints would be another job's.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 from pathlib import Path
 
-MACHINE = Path("/proc/meminfo")
-# Limit and use of a container, as version 2 of Linux's control groups has them, and as 1 has.
-GROUPS = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ),
+SHARE = 0.75
+# Limits of a container, as version 2 of Linux's control groups has them, and as version 1.
+LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 
 
-def available() -> int:
-    """Bytes: what the machine has left, within the container's limit."""
-    free = _machine()
-    for limit, use in GROUPS:
-        try:
-            free = min(free, int(limit.read_text()) - int(use.read_text()))
-        except (OSError, ValueError):  # there is no such group, or it has no limit
-            continue
-    return max(free, 0)
+def allowance() -> int:
+    """Bytes: three quarters of the machine's memory, or of the container's limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it says "max"
+            total = min(total, int(limit.read_text()))
+    return int(SHARE * total)
 
 
 def release() -> None:
@@ -36,14 +36,3 @@ def release() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
     if trim:
         trim(0)
-
-
-def _machine() -> int:
-    """What Linux says is available; elsewhere half of what there is."""
-    try:
-        for line in MACHINE.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

@@ -206,21 +206,18 @@ def test_files_dealt_out_over_several_instances_are_refused_with_a_cure(tmp_path
         read(tmp_path, project, fits=True)
 
 
-def test_the_memory_of_a_container_is_its_limit_less_what_is_used(
+def test_a_job_may_take_three_quarters_of_the_machine_or_of_its_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def group(limit: str, used: str) -> int:
+    def under(limit: str) -> int:
         (tmp_path / "limit").write_text(limit)
-        (tmp_path / "used").write_text(used)
-        return memory.available()
+        return memory.allowance()
 
-    monkeypatch.setattr(memory, "GROUPS", ())
-    machine = memory.available()
-    assert machine > 0
-    monkeypatch.setattr(memory, "GROUPS", [(tmp_path / "limit", tmp_path / "used")])
-    assert group("5000000\n", "2000000\n") == 3_000_000
-    assert group("5000000\n", "6000000\n") == 0
-    assert group("max\n", "6000000\n") == pytest.approx(machine, rel=0.5)
+    monkeypatch.setattr(memory, "LIMITS", ())
+    machine = memory.allowance()
+    monkeypatch.setattr(memory, "LIMITS", [tmp_path / "none", tmp_path / "limit"])
+    assert under("4000000\n") == 3_000_000
+    assert under("max\n") == under(f"{1 << 62}\n") == machine > 0
 
 
 def test_a_table_in_s3_is_streamed_file_by_file(monkeypatch: pytest.MonkeyPatch) -> None:
