@@ -105,7 +105,7 @@ def test_our_epoch_is_keras_fits_epoch() -> None:
 def test_rows_on_the_disk_teach_as_much_as_rows_in_memory() -> None:
     losses = []
     for stored in (False, True):
-        learner = trainer(stored=stored, learning_rate=0.01)
+        learner = trainer(stored=stored, learning_rate=0.01, batch_norm=False)
         for _ in range(6):
             learner.run_epoch()
         losses.append(learner.best_loss)
