@@ -1,6 +1,6 @@
 """Encoded training rows on the disk, for data that does not fit into memory.
 
-The rows lie in one scratch file, in chunks of about a megabyte. An epoch meets them in windows of
+The rows lie in one scratch file, in chunks of about half a megabyte. An epoch meets them in windows of
 32 chunks taken from all over the file: the order of the chunks is shuffled, then the rows within
 each window. So a batch mixes rows of 32 places, even where the file is sorted; and the order
 follows from (seed, epoch) alone. A thread reads the next window while the network learns from this
@@ -27,7 +27,7 @@ from shared import files
 from shared.errors import StorageError
 from training.rows import Array, Rows, joined, random
 
-CHUNK = 1 << 20
+CHUNK = 1 << 19
 WINDOW = 32
 
 

@@ -29,7 +29,7 @@ from shared.table_files import Location
 from shared.transforms import Fitting, Transforms
 from shared.values import Columns
 
-HELD = 200_000
+HELD = 100_000
 # Bytes that a cell takes in memory, from the table that is read to the rows that are encoded; and
 # what TensorFlow, a network and the windows of an epoch take besides.
 CELL = 48
