@@ -40,6 +40,8 @@ HERE = Path(__file__).parent
 ADULT = HERE.parent / "examples/adult"
 SEEDS = (0, 1, 2)
 NEAR = 0.001
+POLL = 0.5
+"""Seconds between looks whether a search may end; when a trial ended, its file says."""
 Found = list[tuple[float, Trial]]
 """Seconds from the start, and the trial that ended then."""
 
@@ -98,13 +100,10 @@ def search(
         process = multiprocessing.get_context("fork").Process(target=quietly, args=(mine,))
         started = time.time()
         process.start()
-        found: Found = []
-        while process.is_alive():
-            time.sleep(0.02)
-            found = ended(Path(folder), started)
-            if until and any(until(trial) for _, trial in found):
+        while until and process.is_alive():
+            process.join(POLL)
+            if any(until(trial) for _, trial in ended(Path(folder), started)):
                 process.kill()
-                break
         process.join()
         found = ended(Path(folder), started)
     if not until and len(found) < tuning.count:
