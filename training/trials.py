@@ -13,6 +13,7 @@ from training import tuning, workers
 from training.checkpoints import Checkpoints
 from training.console import say, warn
 from training.preparation import Prepared, cross_validation
+from training.rows import WINDOW
 
 OWN_MEMORY = 512 * 2**20
 """Bytes that a worker takes for itself: TensorFlow's graphs, and a network with its optimizer."""
@@ -52,13 +53,13 @@ def _side(wanted: Tuning, parts: Sequence[Prepared]) -> tuning.Side:
 
     Memory may allow fewer, and another amount after a restart; the study does not depend on it.
     """
+    # The rows are shared; what an epoch copies of a window, and TensorFlow of that, is not.
     arrays = [
         array
         for part in parts
-        for rows in (part.rows["training"], part.rows["validation"])
-        for array in (rows.numeric, rows.codes, rows.target)
+        for split in ("training", "validation")
+        for array in part.rows[split].cut(0, WINDOW).arrays
     ]
-    # The rows themselves are shared, but TensorFlow's copy of them is not.
     room = workers.most(OWN_MEMORY + 2 * sum(array.nbytes for array in arrays))
     trials = tuning.at_a_time(wanted, workers.cores())
     processes = min(trials, room, wanted.count) if forkable() else 1

@@ -26,12 +26,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from training import memory
+
 END_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 EASY_PREY = "500"
 """Added to a worker's score when memory runs out (proc(5), oom_score_adj): it goes, not the job."""
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 
 Work = Callable[[bytes], bytes]
 
@@ -194,14 +194,4 @@ def most(bytes_each: int) -> int:
     """
     if sys.platform != "linux":
         return 1
-    return max(1, min(cores(), available_memory() // bytes_each))
-
-
-def available_memory() -> int:
-    """Bytes that can still be used: of the machine, and of the container's limit (cgroup v2)."""
-    lines = MEMINFO.read_text().splitlines()
-    free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    with contextlib.suppress(OSError, ValueError):  # "max": no limit
-        limit = int((CGROUP / "memory.max").read_text())
-        free = min(free, limit - int((CGROUP / "memory.current").read_text()))
-    return free
+    return max(1, min(cores(), memory.available() // bytes_each))

@@ -158,23 +158,13 @@ def test_no_worker_outlives_its_parent_however_that_ends(
     assert ended(children)
 
 
+@pytest.mark.parametrize(("bytes_each", "count"), [(2 << 30, 2), (10 << 30, 1), (1 << 20, 8)])
 def test_memory_and_cores_decide_how_many_there_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, bytes_each: int, count: int
 ) -> None:
-    gigabyte = 2**30
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 9999999 kB\nMemAvailable: 4194304 kB\n")
-    monkeypatch.setattr(workers, "MEMINFO", meminfo)
-    monkeypatch.setattr(workers, "CGROUP", tmp_path)
+    monkeypatch.setattr(workers.memory, "available", lambda: 4 << 30)
     monkeypatch.setattr(workers, "cores", lambda: 8)
-    assert workers.most(2 * gigabyte) == 2
-    assert workers.most(10 * gigabyte) == 1
-    assert workers.most(gigabyte // 8) == 8
-    (tmp_path / "memory.max").write_text("max\n")
-    assert workers.available_memory() == 4 * gigabyte
-    (tmp_path / "memory.max").write_text(f"{3 * gigabyte}\n")
-    (tmp_path / "memory.current").write_text(f"{gigabyte}\n")
-    assert workers.available_memory() == 2 * gigabyte
+    assert workers.most(bytes_each) == count
 
 
 def test_the_cores_are_those_that_this_process_may_use() -> None:
