@@ -134,8 +134,8 @@ def at_a_time(tuning: Tuning, cores: int) -> int:
     if tuning.parallel != "auto":
         return tuning.parallel
     # One that learns from earlier trials needs some that are earlier.
-    useful = tuning.count if tuning.strategy in LISTED else math.ceil(tuning.count / ROUNDS)
-    return max(1, min(cores, useful))
+    rounds = 1 if tuning.strategy in LISTED else ROUNDS
+    return max(1, min(cores, tuning.count, max(2, math.ceil(tuning.count / rounds))))
 
 
 def search(
