@@ -148,7 +148,7 @@ def test_what_was_found_stands_on_the_page() -> None:
     page = report.html(content())
     assert "<title>fruit &amp; more: training report</title>" in page
     assert "<b>0.71234</b>auc on the test rows" in page
-    assert "<b>0.3</b>threshold (best f1, validation rows)" in page
+    assert "<b>0.3</b>threshold, chosen for f1" in page
     assert "<p>Scores on 5 test rows say little.</p>" in page
     assert "over-fits from epoch 3 on" in page
     assert ">over-fits from epoch 3</text>" in page

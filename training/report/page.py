@@ -105,8 +105,8 @@ def _summary(content: Content) -> str:
     cards.append((VERDICTS[diagnosis.verdict], diagnosis.verdict, "from the curves"))
     cards.append(("", str(diagnosis.best_epoch), f"epoch kept, of {len(content.history)} trained"))
     if found.threshold is not None:
-        how = f"best {found.threshold_rule}, validation rows" if found.threshold_rule else "fixed"
-        cards.append(("", text(found.threshold), f"threshold ({how})"))
+        how = f"chosen for {found.threshold_rule}" if found.threshold_rule else "fixed"
+        cards.append(("", text(found.threshold), f"threshold, {how}"))
     worse = sum(one.worse for one in found.slices)
     if found.slices:
         cards.append(
