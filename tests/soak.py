@@ -57,10 +57,12 @@ class Kind:
     Args:
         tuning: its search.
         s3: whether it keeps checkpoints in S3 itself instead of in a folder.
+        streamed: whether it treats its rows as more than memory holds.
     """
 
     tuning: Tuning
     s3: bool = False
+    streamed: bool = False
 
 
 KINDS = {
@@ -68,6 +70,7 @@ KINDS = {
     "grid in folds, checkpoints in S3": Kind(
         Tuning(strategy="grid", folds=2, space={"learning_rate": Choice((0.003, 0.01))}), s3=True
     ),
+    "streamed from the disk": Kind(Tuning(trials=0), streamed=True),
 }
 
 
@@ -154,8 +157,10 @@ def fork(kind: Kind, base: Path, log: Path, moment: Moment | None) -> Run:
         os.setsid()
         os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
         os.dup2(1, 2)
-        from training import train
+        from training import streaming, train
 
+        if kind.streamed:
+            streaming.wanted = lambda cells, memory: True
         writes = Writes(moment)
         train.main(["--base", str(base), "--checkpoints", location(kind, base)])
         (base / "writes").write_text(str(writes.count))
@@ -167,7 +172,7 @@ def fork(kind: Kind, base: Path, log: Path, moment: Moment | None) -> Run:
 
 
 def spawn(kind: Kind, base: Path, log: Path, moment: Moment) -> Run:
-    """Start a job as a program of its own."""
+    """Start a job as a program of its own; the first two kinds are."""
     words = ("--base", str(base), "--checkpoints", location(kind, base))
     with log.open("ab") as file:
         process = subprocess.Popen(
@@ -224,7 +229,7 @@ class Job:
         self._log = self._base.parent / f"{self._base.name}-{self.kills}.log"
         moment = self._moment(spawned) if kill and self.wants() else None
         kind = KINDS[self._name]
-        if spawned and moment:
+        if spawned and moment and not kind.streamed:
             return spawn(kind, self._base, self._log, moment)
         return fork(kind, self._base, self._log, moment)
 
@@ -255,7 +260,8 @@ class Job:
         draw, whole = self._random, self._whole
         if not spawned and draw.random() < IN_A_WRITE:
             return Moment(write=draw.randint(1, whole.writes), share=draw.random())
-        stage = draw.choices(list(STAGES), list(STAGES.values()))[0]
+        known = [stage for stage in STAGES if stage in whole.durations]
+        stage = draw.choices(known, [STAGES[stage] for stage in known])[0]
         return Moment(stage=stage, delay=draw.uniform(0.0, whole.durations[stage]))
 
 

@@ -148,6 +148,7 @@ def prepare(
             problem=problem,
             hyperparameters=start,
             hosts=len(job.hosts),
+            streamed=stream is not None,
             libraries=libraries(),
             rows=digests({**rows, "training": training}),
         ),
