@@ -65,18 +65,21 @@ def test_a_web_page_is_refused_whatever_it_asks_for(bench: Bench) -> None:
         assert b"does not answer web pages" in body
 
 
-@pytest.mark.parametrize("service", ["s3", "sagemaker", "sts", "logs"])
-def test_who_does_not_know_the_key_of_this_start_is_refused(bench: Bench, service: str) -> None:
-    url, region = bench.cloud.url, bench.cloud.region
-    stranger = LocalSession(url, region, "LOCAL").client(service)
-    calls = {
-        "s3": stranger.list_buckets,
-        "sagemaker": stranger.list_training_jobs,
-        "sts": stranger.get_caller_identity,
-        "logs": stranger.describe_log_groups,
-    }
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("s3", "list_buckets"),
+        ("sagemaker", "list_training_jobs"),
+        ("sts", "get_caller_identity"),
+        ("logs", "describe_log_groups"),
+    ],
+)
+def test_who_does_not_know_the_key_of_this_start_is_refused(
+    bench: Bench, service: str, operation: str
+) -> None:
+    stranger = LocalSession(bench.cloud.url, bench.cloud.region, "LOCAL").client(service)
     with pytest.raises(ClientError) as error:
-        calls[service]()
+        getattr(stranger, operation)()
     assert error.value.response["Error"]["Code"] == "InvalidAccessKeyId"
     assert error.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
 

@@ -149,7 +149,10 @@ def test_a_model_that_was_interrupted_has_the_same_bits(bench: Bench, tmp_path: 
         return bench.start("", **training, **config), config
 
     (whole, _), (name, config) = start(), start()
-    until(lambda: saved(bench, config), bool)
+    until(
+        lambda: saved(bench, config),  # the manifest comes last
+        lambda keys: any(key.endswith(".json") for key in keys),
+    )
     bench.cloud.interrupt(name, away=0.0)
     models = []
     for each in (whole, name):
