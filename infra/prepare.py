@@ -52,6 +52,19 @@ def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
     return plan(wanted, observe(cloud, wanted))
 
 
+def prepare_search(settings: Settings, cloud: Cloud) -> Plan:
+    """The plan as far as a trained model: the project's own, also where a retrained one serves.
+
+    Raises:
+        DataError, DeploymentError: see `prepare`.
+    """
+    made = prepare(settings, cloud)
+    if made.desired.retrained:
+        own = replace(made.desired, retrained=None)
+        made = plan(own, observe(cloud, own))
+    return made.training
+
+
 @dataclass(frozen=True)
 class Continuation:
     """A retraining that is planned.

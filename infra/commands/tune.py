@@ -54,7 +54,9 @@ class Search(Deployment):
             )
 
     def _plan(self, settings: Settings, cloud: Cloud) -> Plan:
-        return super()._plan(settings, cloud).training
+        from infra.prepare import prepare_search
+
+        return prepare_search(settings, cloud)
 
     def _finish(self, cloud: Cloud, plan: Plan, build: Path, shown: Progress) -> None:
         from infra.outputs import fetch_report

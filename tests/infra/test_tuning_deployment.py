@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from infra import project
 from infra.observe import Observed, ObservedJob, ObservedParent, observe
 from infra.plan import Plan, plan
-from infra.record import RecordStore
-from infra.resources import Desired
+from infra.prepare import prepare, prepare_search
+from infra.record import Record, RecordStore
+from infra.resources import Desired, Retrained
 from infra.teardown import teardown, wipe
 from infra.tuning import TuningJob
 from shared.errors import DeploymentError
@@ -150,6 +152,25 @@ def test_training_alone_leaves_image_and_endpoint_out(want: Desired) -> None:
     made = plan(want, Observed()).training
     kinds = {step.kind for step in made.steps}
     assert kinds == {"bucket", "role", "role policy", "object", "tuning job", "bundle"}
+
+
+def test_a_search_is_the_projects_own_even_where_a_retrained_model_serves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.prepare.ROOT", tmp_path)
+    settings = project.load(projects.make(tmp_path / "project", TOML))
+    cloud = FakeCloud()
+    want = prepare(settings, cloud).desired
+    cloud.create_bucket(Bucket=want.bucket.name)
+    cloud.objects["small/jobs/later/output/model.tar.gz"] = b"bundle"
+    data = f"s3://{want.bucket.name}/small/jobs/later/output/model.tar.gz"
+    won = Retrained(want.job.name(1), "later", data, want.job.name(1), want.job.model_data(1))
+    RecordStore(cloud, want.bucket.name, "small").save(Record("small", (), won))
+    assert prepare(settings, cloud).of("train") == ()
+    assert training(prepare_search(settings, cloud)) == [
+        ("create", "tuning job"),
+        ("create", "bundle"),
+    ]
 
 
 def test_a_search_that_runs_is_stopped_when_all_is_destroyed(want: Desired, build: Path) -> None:
