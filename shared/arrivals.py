@@ -59,32 +59,51 @@ def read(location: str | Path | Sequence[str | Path], schema: Schema, where: str
             column's kind, a class is none of the model's, or no row has a target.
     """
     table = tables.read(location)
-    target = schema.target
-    for name in [*(column.name for column in schema.columns), target.name]:
-        if name not in table.column_names:
-            what = "the target" if name == target.name else "a column that the model needs"
+    require(table.column_names, schema, where)
+    # Before rows are dropped, so that a mistake is counted as the file counts it.
+    own = tables.to_columns(table, schema.columns, where)
+    there, answers = labelled(table, schema.target, where)
+    return Arrivals(
+        table.filter(there),
+        {name: array[there] for name, array in own.items()},
+        answers,
+        int(np.count_nonzero(~there)),
+    )
+
+
+def require(names: Sequence[str], schema: Schema, where: str) -> None:
+    """Refuse rows without a column that the model needs, or without its target.
+
+    Raises:
+        DataError: one is not there.
+    """
+    target = schema.target.name
+    for name in [*(column.name for column in schema.columns), target]:
+        if name not in names:
+            what = "the target" if name == target else "a column that the model needs"
             raise DataError(
                 f"{what} is not there",
                 where=f"{where}, column {name!r}",
-                cure=nearest(name, table.column_names),
+                cure=nearest(name, names),
             )
+
+
+def labelled(
+    table: pyarrow.Table, target: Target, where: str
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]:
+    """Which rows [n] have a target, and the targets of these: classes are the model's own.
+
+    Raises:
+        DataError: no row has one, or a class is none of the model's.
+    """
     with _classes_kept(target):
         kind = tables.target_kind(target)
         given = tables.to_columns(table, [Column(name=target.name, kind=kind)], where)
-    absent = values.is_missing(given[target.name])
-    if absent.all():
+    there: npt.NDArray[np.bool_] = ~values.is_missing(given[target.name])
+    if not there.any():
         raise DataError("no row has a target", where=f"{where}, column {target.name!r}")
-    # Before rows are dropped, so that a mistake is counted as the file counts it.
-    own = tables.to_columns(table, schema.columns, where)
-    labelled = table.filter(~absent)
     with _classes_kept(target):
-        answers = tables.target_values(labelled, target)
-    return Arrivals(
-        labelled,
-        {name: array[~absent] for name, array in own.items()},
-        answers,
-        int(np.count_nonzero(absent)),
-    )
+        return there, tables.target_values(table.filter(there), target)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,11 +21,12 @@ from shared.errors import DataError, ProjectError
 from shared.problem import Problem, Split
 from shared.schema import Column
 from shared.values import Columns
-from training import data, duel
+from training import data, duel, streaming
 from training.data import LEAST_ROWS, Data, Part
 from training.environment import Environment
 
 NEW = "new"
+SPLITS = ("training", "test")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Material:
 
     Args:
         parts: of the new rows: training, validation and test.
-        old: of the project's data: training and test.
+        old: of the project's data: training and test, 200,000 rows of each at most.
         rehearsed: the old training rows that are learnt again.
         dropped: how many new rows had no target.
     """
@@ -91,19 +93,44 @@ def read(
                 cure="Bring more rows",
             )
     duel.refuse_unjudgeable(schema.target, parts["test"].target)
-    known = arrivals.read(job.channel("train"), schema, "the project's data")
-    old = _parts(known, deployed, data.split(known.table, problem.split))
-    for name in ("training", "test"):
-        if len(old[name]) < LEAST_ROWS[name]:
-            raise DataError(
-                f"the {name} split has {len(old[name])} rows",
-                where="the project's data",
-                cure="Move the limits or shares of the split",
-            )
+    old = _old(job.table("train"), problem.split, deployed)
     count = round(len(parts["training"]) * old_share / (1.0 - old_share))
     drawn = np.random.Generator(np.random.Philox(key=seed)).permutation(len(old["training"]))
     rehearsed = old["training"].take(np.sort(drawn[:count]))
     return Material(parts, old, rehearsed, arrived.dropped)
+
+
+def _old(place: Path | str, how: Split, deployed: Bundle) -> dict[str, Part]:
+    """Training and test rows of the project's data; of very many those that a stream would keep.
+
+    Only they are ever in memory: the data is read in blocks, first the target and what the split
+    needs.
+    """
+    schema, where = deployed.schema, "the project's data"
+    arrivals.require(tables.column_names(place), schema, where)
+    needed = {"time": [str(how.time)], "column": [str(how.column)]}.get(how.by, [])
+    table = tables.read(place, [schema.target.name, *needed])
+    there, answers = arrivals.labelled(table, schema.target, where)
+    rows = data.split(table.filter(there), how)
+    for name in SPLITS:
+        if len(rows[name]) < LEAST_ROWS[name]:
+            raise DataError(
+                f"the {name} split has {len(rows[name])} rows",
+                where=where,
+                cure="Move the limits or shares of the split",
+            )
+    kept = {name: streaming.held(rows[name], how.seed) for name in SPLITS}
+    places = np.flatnonzero(there)
+    found: dict[str, list[Columns]] = {name: [] for name in SPLITS}
+    start = 0
+    for block in tables.blocks(place):
+        for name, chosen in kept.items():
+            at = places[chosen] - start
+            some = block.take(at[(at >= 0) & (at < block.num_rows)])
+            own = tables.to_columns(some, schema.columns, where)
+            found[name].append(sources.enrich(own, deployed.sources))
+        start += block.num_rows
+    return {name: Part(_joined(*found[name]), answers[kept[name]]) for name in SPLITS}
 
 
 def split_new(arrived: Arrivals, how: Split) -> dict[str, data.Rows]:

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from shared.problem import Problem, Split
 from shared.retraining import OUTCOME, SETTINGS, Outcome, Retraining
 from shared.transforms import Encoded
 from tests.support import jobs
-from training import champion, train
-from training.material import split_new
+from training import champion, data, environment, streaming, train
+from training.material import read, split_new
 
 slow = pytest.mark.slow
 QUICK = {"epochs": 2, "learning_rate_factor": 1.0, "old_share": 0.5}
@@ -378,3 +379,34 @@ def test_settings_and_outcome_read_back_as_they_were_written() -> None:
     settings = Retraining(epochs=3, old_share=0.25)
     assert Retraining.from_json(settings.to_json()) == settings
     assert dataclasses.replace(settings, epochs=5) != settings
+
+
+def test_old_rows_are_read_in_blocks_and_of_very_many_only_some_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = jobs.problem("regression")
+    base = jobs.tree(tmp_path, jobs.table(600), project, hyperparameters={})
+    (base / "input/data/new").mkdir()
+    pq.write_table(jobs.table(200, seed=1), base / "input/data/new/new.parquet")
+    for start in (0, 250, 500):  # each file is a block
+        part = jobs.table(600).slice(start, 250)
+        pq.write_table(part, base / f"input/data/train/{start:03d}.parquet")
+    (base / "input/data/train/fruit.parquet").unlink()
+    job = environment.read(["--base", str(base)])
+    found = data.read(job, project)
+    model = SimpleNamespace(schema=found.schema, sources=found.tables)
+
+    def material() -> Any:
+        return read(job, project, model, old_share=0.5, seed=0)  # type: ignore[arg-type]
+
+    whole = material()
+    for name in ("training", "test"):
+        np.testing.assert_array_equal(whole.old[name].target, found.parts[name].target)
+        for column, array in found.parts[name].columns.items():
+            np.testing.assert_array_equal(whole.old[name].columns[column], array)
+    assert len(whole.rehearsed) == len(whole.parts["training"])
+    monkeypatch.setattr(streaming, "HELD", 50)
+    some = material()
+    assert [len(part) for part in some.old.values()] == [50, 50]
+    assert set(some.old["training"].target) < set(whole.old["training"].target)
+    assert len(some.rehearsed) == 50
