@@ -6,9 +6,9 @@ data of a project, whose classes are only just found (training/data.py).
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,29 +96,31 @@ def labelled(
     Raises:
         DataError: no row has one, or a class is none of the model's.
     """
-    with _classes_kept(target):
-        kind = tables.target_kind(target)
-        given = tables.to_columns(table, [Column(name=target.name, kind=kind)], where)
+    column = Column(name=target.name, kind=tables.target_kind(target))
+    try:
+        given = tables.to_columns(table, [column], where)
+    except DataError as error:
+        cure = error.cure if target.task == "regression" else _NEW_CLASS
+        raise DataError(error.message, where=error.where, cure=cure) from None
     there: npt.NDArray[np.bool_] = ~values.is_missing(given[target.name])
     if not there.any():
         raise DataError("no row has a target", where=f"{where}, column {target.name!r}")
-    with _classes_kept(target):
-        return there, tables.target_values(table.filter(there), target)
-
-
-@contextlib.contextmanager
-def _classes_kept(target: Target) -> Iterator[None]:
-    """Adds to the refusal of a class what to do about it."""
-    try:
-        yield
-    except DataError as error:
-        if target.task == "regression":
-            raise
+    known = given[target.name][there]
+    if target.task == "regression":
+        return there, known
+    codes: dict[Any, int] = {label: index for index, label in enumerate(target.classes)}
+    answers = np.fromiter(map(codes.get, known.tolist(), repeat(-1)), np.int64, len(known))
+    if (answers < 0).any():
+        first = int(np.argmin(answers))
         raise DataError(
-            f"{error.message}, the classes that the model knows"
-            if "none of" in error.message
-            else error.message,
-            where=error.where,
-            cure="A class that is new cannot be learnt by going on: add the rows to the project's "
-            f"data and {ANEW}",
-        ) from None
+            f"{known.item(first)!r} is none of the model's classes, {list(target.classes)}",
+            where=f"{where}, row {np.flatnonzero(there)[first]}, column {target.name!r}",
+            cure=_NEW_CLASS,
+        )
+    return there, answers
+
+
+_NEW_CLASS = (
+    "A class that is new cannot be learnt by going on: add the rows to the project's data and "
+    f"{ANEW}"
+)
