@@ -1,7 +1,7 @@
 """Encoded training rows on the disk, for data that does not fit into memory.
 
-The rows lie in one scratch file, in chunks of about half a megabyte. An epoch meets them in windows of
-32 chunks taken from all over the file: the order of the chunks is shuffled, then the rows within
+The rows lie in one scratch file, in chunks of about half a megabyte. An epoch meets them in windows
+of 32 chunks taken from all over the file: the order of the chunks is shuffled, then the rows in
 each window. So a batch mixes rows of 32 places, even where the file is sorted; and the order
 follows from (seed, epoch) alone. A thread reads the next window while the network learns from this
 one. What does not fill a batch at a window's end begins the next one.

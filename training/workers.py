@@ -194,4 +194,4 @@ def most(bytes_each: int) -> int:
     """
     if sys.platform != "linux":
         return 1
-    return max(1, min(cores(), memory.available() // bytes_each))
+    return max(1, min(cores(), memory.allowance() // bytes_each))
