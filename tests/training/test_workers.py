@@ -162,7 +162,7 @@ def test_no_worker_outlives_its_parent_however_that_ends(
 def test_memory_and_cores_decide_how_many_there_are(
     monkeypatch: pytest.MonkeyPatch, bytes_each: int, count: int
 ) -> None:
-    monkeypatch.setattr(workers.memory, "available", lambda: 4 << 30)
+    monkeypatch.setattr(workers.memory, "allowance", lambda: 4 << 30)
     monkeypatch.setattr(workers, "cores", lambda: 8)
     assert workers.most(bytes_each) == count
 
