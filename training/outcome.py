@@ -84,7 +84,13 @@ def cautions(found: Data) -> list[str]:
     """What to hold against the data, or against scores on it; each is printed, too."""
     few = evaluation.few_rows({split: len(found.parts[split]) for split in SCORED})
     schema = found.schema
-    columns = leakage.check(schema.features, schema.target, found.train, found.validation)
+    columns = leakage.check(
+        schema.features,
+        schema.target,
+        found.train,
+        found.validation,
+        sampled=found.stream is not None,
+    )
     said = [*([few] if few else []), *(_sentence(one.text) for one in columns)]
     for text in said:
         warn(text)

@@ -65,7 +65,12 @@ class Finding:
 
 
 def check(
-    features: Sequence[Column], target: Target, training: Part, validation: Part
+    features: Sequence[Column],
+    target: Target,
+    training: Part,
+    validation: Part,
+    *,
+    sampled: bool = False,
 ) -> list[Finding]:
     """Findings about the inputs, the gravest first.
 
@@ -75,11 +80,14 @@ def check(
         training: rows with these columns; at most 50,000 of them decide what a column tells about
             the target, all of them whether it is constant or unique.
         validation: likewise, to judge by; at most 20,000 of them are used.
+        sampled: the training rows are a sample. Then none is called unique: a level that comes
+            back now and then may be in a sample once.
     """
     useless = [
         found
         for column in features
         if (found := _useless(column, training.columns[column.name])) is not None
+        and not (sampled and found.kind == "unique")
     ]
     skills = skill(
         [column for column in features if column.name not in {one.column for one in useless}],

@@ -166,6 +166,19 @@ def test_an_example_as_it_is_shipped_raises_no_alarm(
     assert next(iter(skills)) in strongest
 
 
+def test_a_sample_calls_no_level_unique() -> None:
+    truth = np.arange(200) % 2
+    columns = {"customer": np.array([f"c{row}" for row in range(200)], object)}
+    for sampled, kinds in [(False, ["unique"]), (True, [])]:
+        checked = leakage.check(
+            [Column("customer", "category")],
+            TARGETS["binary"],
+            *parts(columns, truth),
+            sampled=sampled,
+        )
+        assert [one.kind for one in checked] == kinds
+
+
 @pytest.mark.parametrize(("rows", "kinds"), [(4000, ["leak"]), (120, [])])
 def test_on_few_rows_a_lead_may_be_chance(rows: int, kinds: list[str]) -> None:
     truth = np.arange(rows) // 2 % 2
