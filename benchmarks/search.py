@@ -2,7 +2,7 @@
 
 grid.toml says what is searched, on examples/adult. The score is the validation loss, which is what
 both minimise. The grid tries its 27 combinations, each to its early stopping, as GridSearchCV does;
-ours is the bayesian search over the same ranges. The figure is the time from the start of our
+ours is the bayesian search over the same values. The figure is the time from the start of our
 search until a finished trial's recorded score is within 0.001 of the grid's best, against the whole
 grid's time: the median of three seeds (of networks and proposals), each with a grid of its own.
 
@@ -29,7 +29,7 @@ from pathlib import Path
 from benchmarks.figures import Figure, report
 from infra import project
 from shared import documents
-from shared.hyperparameters import Choice, Hyperparameters, Range
+from shared.hyperparameters import Choice, Hyperparameters
 from shared.problem import Tuning
 from training import data, environment, trials
 from training.checkpoints import Checkpoints
@@ -50,10 +50,6 @@ def figures() -> Iterator[Figure]:
     """Measures and prints seed by seed, then yields the median."""
     wanted = tomllib.loads((HERE / "grid.toml").read_text())
     grid = {name: Choice(tuple(values)) for name, values in wanted["grid"].items()}
-    space = {
-        name: Choice(tuple(entry)) if isinstance(entry, list) else Range(**entry)
-        for name, entry in wanted["space"].items()
-    }
     prepared = adult(Hyperparameters(**wanted["hyperparameters"]))
     shares = []
     for seed in SEEDS:
@@ -65,7 +61,7 @@ def figures() -> Iterator[Figure]:
             alone = search(prepared, dataclasses.replace(exhaustive, parallel=1))
             show(f"seed {seed}, the grid, one at a time", alone)
             whole = min(whole, alone[-1][0])
-        ours = Tuning(strategy="bayesian", trials=exhaustive.count, space=space, seed=seed)
+        ours = Tuning(strategy="bayesian", trials=exhaustive.count, space=grid, seed=seed)
 
         def near(trial: Trial, best: float = best) -> bool:
             return trial.loss <= best + NEAR

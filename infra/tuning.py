@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -281,16 +280,13 @@ def _refused_values(space: Mapping[str, Range | Choice]) -> Iterator[ProjectErro
         if isinstance(dimension, Range):
             continue
         where = f"tuning.space.{name}"
-        texts = [json.dumps(value) for value in dimension.values]
-        if len(texts) > MOST_VALUES:
+        count = len(dimension.values)
+        if count > MOST_VALUES:
             yield ProjectError(
-                f"{len(texts)} values are listed; {MOST_VALUES} are the most of one hyperparameter",
+                f"{count} values are listed; {MOST_VALUES} are the most of one hyperparameter",
                 where=where,
                 cure="List fewer, or give a range",
             )
-        twice = [text for text, count in Counter(texts).items() if count > 1]
-        if twice:
-            yield ProjectError(f"{twice[0]} is listed twice", where=where, cure="List it once")
 
 
 def _refused_parents(tuning: Tuning, parents: Sequence[str]) -> Iterator[ProjectError]:

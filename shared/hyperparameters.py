@@ -190,7 +190,7 @@ class Choice:
     """Values to choose from.
 
     Raises:
-        ProjectError: there are none.
+        ProjectError: there are none, or one is there twice.
     """
 
     values: tuple[bool | int | float | str, ...]
@@ -198,6 +198,9 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ProjectError("values must hold one value or more")
+        for place, value in enumerate(self.values):
+            if value in self.values[:place]:
+                raise ProjectError(f"{show(value)} is listed twice", cure="List it once")
 
 
 def check_space(space: Mapping[str, Range | Choice]) -> None:

@@ -84,7 +84,8 @@ class Tuning:
     Args:
         strategy: "manual" tries the candidates, "grid" every combination of the space's lists;
             "random", "bayesian" and "hyperband" draw from the space.
-        trials: how many are drawn. Where they are listed (manual, grid) the list decides.
+        trials: how many are drawn, of a space of lists no more than it has combinations. Where
+            they are listed (manual, grid) the list decides.
         folds: 2 or more: a trial is scored by that many folds of cross-validation.
         where: inside the training job, or by the service's own tuning job.
         seed: of what is drawn.
@@ -129,11 +130,12 @@ class Tuning:
             return len(self.candidates)
         if not self.space:
             return 0
-        if self.strategy == "grid":
-            return math.prod(
-                len(choice.values) for choice in self.space.values() if isinstance(choice, Choice)
-            )
-        return self.trials
+        if not all(isinstance(dimension, Choice) for dimension in self.space.values()):
+            return self.trials
+        combinations = math.prod(
+            len(choice.values) for choice in self.space.values() if isinstance(choice, Choice)
+        )
+        return combinations if self.strategy == "grid" else min(self.trials, combinations)
 
     def _check_strategy(self) -> None:
         if self.strategy == "manual":

@@ -6,7 +6,8 @@ of one never stopped.
 
 The first trial drawn takes the project's own values, as far as the space holds them: a search
 should not end worse than what it began with. Trials that still run are shown, too, by what they
-try: the bayesian sampler keeps its distance from them.
+try: the bayesian sampler keeps its distance from them. Nothing is proposed twice: what was tried
+before is drawn again, and at last the first combination left is taken.
 
 Here: the space as Optuna has it, and proposals. Not here: the order of trials and what is kept of
 them (tuning.py).
@@ -14,7 +15,8 @@ them (tuning.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from shared.problem import Tuning
 
 if TYPE_CHECKING:
     from training.tuning import Trial, Values
+
+DRAWS = 20
 
 
 def propose(
@@ -48,16 +52,32 @@ def propose(
         own = {name: value for name, value in held.items() if value is not None}
     if own.keys() == tuning.space.keys():
         return {name: own[name] for name in sorted(own)}
+    tried = [*(trial.values for trial in earlier), *pending]
+    seeds = np.random.SeedSequence([tuning.seed, number]).generate_state(DRAWS)
+    for seed in seeds.tolist():
+        sampler = _sampler(tuning, seed)
+        asked = study(tuning, earlier, sampler, pending).ask(_distributions(tuning))
+        values = {name: own.get(name, asked.params[name]) for name in sorted(tuning.space)}
+        if values not in tried:
+            return values
+    return next((point for point in _points(tuning) if point not in tried), values)
+
+
+def _sampler(tuning: Tuning, seed: int) -> Any:
     import optuna
 
-    seed = int(np.random.SeedSequence([tuning.seed, number]).generate_state(1)[0])
     if tuning.strategy == "bayesian":
         startup = max(2, min(10, tuning.trials // 4))
-        sampler: Any = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-    else:
-        sampler = optuna.samplers.RandomSampler(seed=seed)
-    asked = study(tuning, earlier, sampler, pending).ask(_distributions(tuning))
-    return {name: own.get(name, asked.params[name]) for name in sorted(tuning.space)}
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _points(tuning: Tuning) -> Iterator[Values]:
+    """All combinations of a space of lists; none of a space with ranges."""
+    lists = [each.values for _, each in sorted(tuning.space.items()) if isinstance(each, Choice)]
+    if len(lists) == len(tuning.space):
+        for values in itertools.product(*lists):
+            yield dict(zip(sorted(tuning.space), values, strict=True))
 
 
 def study(

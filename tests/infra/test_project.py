@@ -218,6 +218,11 @@ MISTAKES = {
         "tuning.space.dropout",
         "not between 0 and 0.95",
     ),
+    "a value twice in the space": (
+        ("[0.0, 0.2]", "[0.2, 0.2]"),
+        "tuning.space.dropout: 0.2 is listed twice",
+        "List it once",
+    ),
     "a range the wrong way round": (
         ("[0.0, 0.2]", "{ min = 0.5, max = 0.1 }"),
         "tuning.space.dropout",

@@ -32,6 +32,7 @@ def service(**changes: Any) -> Tuning:
 @pytest.fixture(scope="module")
 def job(tmp_path_factory: pytest.TempPathFactory) -> TuningJob:
     toml = projects.TOML.replace("trials = 1", 'trials = 5\nwhere = "service"')
+    toml = toml.replace("[0.0, 0.2]", "{ min = 0.0, max = 0.2 }")
     want = wanted(tmp_path_factory.mktemp("project"), toml=toml)
     assert isinstance(want.job, TuningJob)
     return want.job
@@ -270,12 +271,6 @@ REFUSED: dict[str, tuple[Tuning, tuple[str, ...], str, str]] = {
         (),
         "tuning.space.units",
         "31 values",
-    ),
-    "a value twice": (
-        service(space={"dropout": Choice((0.1, 0.1))}),
-        (),
-        "tuning.space.dropout",
-        "twice",
     ),
     "too many parents": (service(), tuple("abcdef"), "tuning.warm_start", "5 are the most"),
     "a parent twice": (service(), ("a", "a"), "tuning.warm_start", "twice"),

@@ -90,6 +90,17 @@ def test_every_trial_drawn_is_of_the_space_and_reported(bench: Bench, strategy: 
     assert bench.reported[-1][1] == tuning.best(trials)
 
 
+@pytest.mark.parametrize("strategy", DRAWN)
+@pytest.mark.parametrize("side", [Side(), Side(trials=3)])
+def test_a_space_of_lists_is_tried_whole_and_nothing_twice(
+    bench: Bench, strategy: str, side: Side
+) -> None:
+    bench.side = side
+    found = bench.search(strategy=strategy, space=LISTS, trials=50)
+    points = {(trial.values["dropout"], trial.values["layers"]) for trial in found}
+    assert len(found) == len(points) == 6
+
+
 def test_the_first_trial_takes_the_projects_own_values(bench: Bench) -> None:
     first = bench.search()[0].values
     assert first["learning_rate"] == 0.003

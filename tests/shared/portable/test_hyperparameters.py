@@ -340,6 +340,8 @@ def test_a_range_that_cannot_be_is_refused(arguments: Any, words: str) -> None:
         Range(*arguments)
     with pytest.raises(ProjectError, match="one value or more"):
         Choice(())
+    with pytest.raises(ProjectError, match=r"0\.1 is listed twice"):
+        Choice((0.1, 0.2, 0.1))
 
 
 def test_json_of_a_value_is_what_the_service_carries() -> None:
