@@ -151,7 +151,7 @@ def test_a_model_that_was_interrupted_has_the_same_bits(bench: Bench, tmp_path: 
     (whole, _), (name, config) = start(), start()
     until(
         lambda: saved(bench, config),  # the manifest comes last
-        lambda keys: any(key.endswith(".json") for key in keys),
+        lambda keys: any("epoch-" in key and key.endswith(".json") for key in keys),
     )
     bench.cloud.interrupt(name, away=0.0)
     models = []
