@@ -19,7 +19,7 @@ import pytest
 
 from infra import local
 from tests.support import projects
-from tests.support.quick_training import FAILING, TRAIN, Said, command, installed
+from tests.support.quick_training import FAILING, TRAIN, Place, Said, ready
 
 pytestmark = pytest.mark.slow
 
@@ -27,25 +27,11 @@ TOML = projects.TOML.split("[sources")[0] + "[tuning]\ntrials = 0\n"
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Place:
-    """A project, and a directory with a local cloud of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.project = projects.make(directory / "project", TOML).parent
-
-    def run(self, name: str, *words: str) -> Said:
-        return command(name, "--project", str(self.project), *words)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("commands")
-    with installed(directory):
-        try:
-            yield Place(directory)
-        finally:
-            local.stop(directory / "cloud")
+    with ready(directory):
+        yield Place(directory, TOML)
 
 
 @pytest.fixture(scope="module")

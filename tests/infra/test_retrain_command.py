@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from infra import local, package
+from infra import package
 from shared import bundle
 from shared.retraining import OUTCOME, Decision, Outcome, Retraining, Shift
 from tests.support import projects, quick_training
-from tests.support.quick_training import Said, command, installed
+from tests.support.quick_training import Place, Said, installed, ready
 
 pytestmark = pytest.mark.slow
 
@@ -93,17 +93,13 @@ def code(directory: Path) -> dict[str, bytes]:
     return files
 
 
-class Place:
-    """A project that is deployed, and a directory with a local cloud of its own."""
+class Deployed(Place):
+    """A project that is deployed, and new rows."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.project = projects.make(directory / "project", TOML).parent
+        super().__init__(directory, TOML)
         for name in ("win", "lose"):
             (directory / f"{name}.csv").write_text(ROWS)
-
-    def run(self, name: str, *words: str) -> Said:
-        return command(name, "--project", str(self.project), *words)
 
     def retrain(self, name: str) -> Said:
         return self.run("retrain", "--data", str(self.directory / f"{name}.csv"))
@@ -115,19 +111,16 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     directory = tmp_path_factory.mktemp("retrain")
-    with installed(directory), pytest.MonkeyPatch.context() as patch:
+    with ready(directory), pytest.MonkeyPatch.context() as patch:
         patch.setattr(package, "training_code", lambda: code(directory))
-        try:
-            place = Place(directory)
-            before = place.retrain("win")
-            assert before.code == 1
-            assert "nothing is deployed that could go on learning" in before.err
-            assert place.run("deploy").code == 0
-            yield place
-        finally:
-            local.stop(directory / "cloud")
+        place = Deployed(directory)
+        before = place.retrain("win")
+        assert before.code == 1
+        assert "nothing is deployed that could go on learning" in before.err
+        assert place.run("deploy").code == 0
+        yield place
 
 
 @pytest.mark.parametrize(
@@ -140,7 +133,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ],
 )
 def test_rows_of_another_kind_are_refused_before_anything_is_uploaded(
-    place: Place, rows: str, told: str
+    place: Deployed, rows: str, told: str
 ) -> None:
     (place.directory / "bad.csv").write_text(rows)
     said = place.retrain("bad")
@@ -150,7 +143,7 @@ def test_rows_of_another_kind_are_refused_before_anything_is_uploaded(
     assert "[2/" not in said.out
 
 
-def test_a_model_that_loses_is_told_and_the_deployed_one_stays(place: Place) -> None:
+def test_a_model_that_loses_is_told_and_the_deployed_one_stays(place: Deployed) -> None:
     before = place.line("config")
     said = place.retrain("lose")
     assert said.code == 0, said.err
@@ -163,7 +156,7 @@ def test_a_model_that_loses_is_told_and_the_deployed_one_stays(place: Place) -> 
     assert place.run("plan").out.rstrip().endswith("No changes.")
 
 
-def test_the_same_command_again_trains_nothing_and_says_the_same(place: Place) -> None:
+def test_the_same_command_again_trains_nothing_and_says_the_same(place: Deployed) -> None:
     said = place.retrain("lose")
     assert said.code == 0
     assert "create" not in said.out
@@ -171,7 +164,7 @@ def test_the_same_command_again_trains_nothing_and_says_the_same(place: Place) -
 
 
 def test_a_model_that_answers_wrongly_is_taken_back_and_forgotten(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = place.line("config")
     monkeypatch.setattr("infra.smoke.differs", lambda got, wanted: "score is 0, not 1")
@@ -183,7 +176,7 @@ def test_a_model_that_answers_wrongly_is_taken_back_and_forgotten(
     assert place.run("plan").out.rstrip().endswith("No changes.")
 
 
-def test_a_model_that_wins_serves_and_deploy_keeps_it(place: Place) -> None:
+def test_a_model_that_wins_serves_and_deploy_keeps_it(place: Deployed) -> None:
     before = place.line("model")
     said = place.retrain("win")
     assert said.code == 0, said.err
@@ -196,7 +189,7 @@ def test_a_model_that_wins_serves_and_deploy_keeps_it(place: Place) -> None:
     assert place.run("plan").out.rstrip().endswith("No changes.")
 
 
-def test_the_winner_again_is_found_in_its_place(place: Place) -> None:
+def test_the_winner_again_is_found_in_its_place(place: Deployed) -> None:
     said = place.retrain("win")
     assert said.code == 0, said.err
     assert "create" not in said.out
@@ -204,7 +197,7 @@ def test_the_winner_again_is_found_in_its_place(place: Place) -> None:
     assert "small: the new model serves and is verified" in said.out
 
 
-def test_ctrl_c_leaves_the_job_running_and_the_same_command_attaches_to_it(place: Place) -> None:
+def test_ctrl_c_leaves_the_job_running_and_the_same_command_attaches_to_it(place: Deployed) -> None:
     gate = place.directory / "gate"
     gate.touch()
     (place.directory / "lose.csv").write_text(ROWS + "1,B1,true\n")

@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from infra import local
 from tests.support import projects
 from tests.support.quick_search import CHILD
-from tests.support.quick_training import Said, command, installed
+from tests.support.quick_training import Place, Said, command, ready
 
 pytestmark = pytest.mark.slow
 
@@ -33,26 +32,12 @@ TOML = projects.TOML.split("[sources")[0] + textwrap.dedent(
 )
 
 
-class Place:
-    """A project, and a directory with a local cloud of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.project = projects.make(directory / "project", TOML).parent
-        (directory / "train.py").write_text(CHILD)
-
-    def run(self, name: str, *words: str) -> Said:
-        return command(name, "--project", str(self.project), *words)
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("search")
-    with installed(directory):
-        try:
-            yield Place(directory)
-        finally:
-            local.stop(directory / "cloud")
+    (directory / "train.py").write_text(CHILD)
+    with ready(directory):
+        yield Place(directory, TOML)
 
 
 @pytest.fixture(scope="module")

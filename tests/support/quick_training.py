@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from infra import package
+from infra import local, package
 from infra.__main__ import main, program
 from shared.schema import Column
-from tests.support import bundles
+from tests.support import bundles, projects
 
 COLUMNS = (Column("distance", "numeric"), Column("carrier", "category", min_count=1))
 ROWS = [{"distance": 100.0 + row, "carrier": "AB"[row % 2] + str(row % 3)} for row in range(100)]
@@ -92,6 +92,28 @@ def command(*words: str) -> Said:
         except SystemExit as exit_:
             code = int(exit_.code or 0)
     return Said(code, out.getvalue(), err.getvalue())
+
+
+class Place:
+    """A project, and a directory with a local cloud of its own."""
+
+    def __init__(self, directory: Path, toml: str) -> None:
+        self.directory = directory
+        self.project = projects.make(directory / "project", toml).parent
+
+    def run(self, name: str, *words: str) -> Said:
+        """Run one command on the project."""
+        return command(name, "--project", str(self.project), *words)
+
+
+@contextlib.contextmanager
+def ready(directory: Path) -> Iterator[None]:
+    """Commands of this process are those of `installed`; the local cloud ends with the block."""
+    with installed(directory):
+        try:
+            yield
+        finally:
+            local.stop(directory / "cloud")
 
 
 def run(arguments: Sequence[str]) -> int:
