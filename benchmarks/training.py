@@ -161,6 +161,7 @@ def _our_epochs(file: Path, chosen: Hyperparameters) -> Iterator[float]:
     from training import cluster, fit, network
 
     rows, shape = _flights(file)
+    preparation.set_threads(chosen, shape)
     trainer = fit.Trainer(
         network.build(chosen, shape),
         chosen,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared.errors import DataError
-from shared.hyperparameters import Hyperparameters
+from shared.hyperparameters import Hyperparameters, resolve
 from shared.problem import Problem
 from shared.schema import Target
 from shared.transforms import Encoded, TargetTransform, Transforms
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from training.network import Shape
 
 
+SMALL_STEP = 1 << 26
+"""Multiplications of a step's widest layer: with 256 rows, 512 x 512 weights."""
 LIBRARIES = (
     "tensorflow-cpu", "tensorflow", "keras", "numpy", "scikit-learn", "optuna",
     "onnx", "tf2onnx", "onnxruntime",
@@ -133,6 +135,7 @@ def prepare(
         task=target.task,
         quantiles=quantiles(training.take(some).numeric),
     )
+    set_threads(start, shape)
     return Prepared(
         job=job,
         problem=problem,
@@ -154,6 +157,21 @@ def prepare(
         ),
         stored=stored,
     )
+
+
+def set_threads(start: Hyperparameters, shape: Shape) -> None:
+    """One thread for each operation of a small network: handing out its work costs more than it.
+
+    It follows from the project's own hyperparameters, not a trial's, so that every start of a job
+    decides alike. A process that has run TensorFlow before keeps what it had.
+    """
+    import tensorflow as tf
+
+    plan = resolve(start, shape.n_inputs)
+    step = plan.batch_size * max(shape.n_inputs, *plan.widths) * max(plan.widths)
+    if step <= SMALL_STEP:
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
 def _truth(answers: Array, target: Target, transform: TargetTransform) -> Array:

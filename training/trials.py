@@ -78,10 +78,11 @@ def forkable() -> bool:
     """Whether TensorFlow has run no operation in this process: its threads survive no fork."""
     import tensorflow as tf
 
+    threading = tf.config.threading
+    before = threading.get_intra_op_parallelism_threads()
     try:
-        # Refused once it has begun; 0, which leaves the number to TensorFlow, is what it was.
-        for threads in (1, 0):
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
+        for threads in (before + 1, before):  # a change is refused once it has begun
+            threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError:
         return False
     return True

@@ -21,7 +21,9 @@ from tests.support import projects
 from tests.support.deployments import deploy, planned, wanted
 from tests.support.fake_cloud import FakeCloud
 
-TOML = projects.TOML.replace("trials = 1", 'trials = 3\nwhere = "service"')
+TOML = projects.TOML.replace("trials = 1", 'trials = 3\nwhere = "service"').replace(
+    "[0.0, 0.2]", "[0.0, 0.1, 0.2]"
+)
 
 
 @pytest.fixture

@@ -217,7 +217,7 @@ def test_a_trial_that_diverges_does_not_end_the_job(
     search = dataclasses.replace(
         jobs.SEARCH,
         trials=3,
-        space={"learning_rate": Choice((0.001, 10.0)), "optimizer": Choice(("sgd",))},
+        space={"learning_rate": Choice((0.001, 0.01, 10.0)), "optimizer": Choice(("sgd",))},
     )
     settings = {**jobs.QUICK, "optimizer": "sgd", "learning_rate": 10.0, "layers": 3, "units": 256}
     project = jobs.problem("regression", tuning=search)
