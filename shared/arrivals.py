@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,8 +107,7 @@ def labelled(
     known = given[target.name][there]
     if target.task == "regression":
         return there, known
-    codes: dict[Any, int] = {label: index for index, label in enumerate(target.classes)}
-    answers = np.fromiter(map(codes.get, known.tolist(), repeat(-1)), np.int64, len(known))
+    answers = tables.class_numbers(known, target)
     if (answers < 0).any():
         first = int(np.argmin(answers))
         raise DataError(

@@ -136,8 +136,7 @@ def target_values(table: pyarrow.Table, target: Target) -> npt.NDArray[Any]:
         )
     if kind == "numeric" and target.task == "regression":
         return array
-    codes: dict[Any, int] = {label: index for index, label in enumerate(target.classes)}
-    found = np.fromiter(map(codes.get, array.tolist(), repeat(-1)), np.int64, len(array))
+    found = class_numbers(array, target)
     if (found < 0).any():
         row = int(np.argmin(found))
         raise _mistake(
@@ -147,6 +146,12 @@ def target_values(table: pyarrow.Table, target: Target) -> npt.NDArray[Any]:
             where,
         )
     return found
+
+
+def class_numbers(labels: Array, target: Target) -> npt.NDArray[np.int64]:
+    """Index of each label [n] into target.classes; -1 for one that is none of them."""
+    codes: dict[Any, int] = {label: index for index, label in enumerate(target.classes)}
+    return np.fromiter(map(codes.get, labels.tolist(), repeat(-1)), np.int64, len(labels))
 
 
 def target_kind(target: Target) -> Kind:

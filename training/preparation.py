@@ -111,12 +111,14 @@ def prepare(
         target_transform = TargetTransform.fit(learnt, target, log="auto")
     encoded = {split: transforms.encode(part.columns) for split, part in found.parts.items()}
     rows = {
-        split: Rows(e.numeric, e.codes, _truth(found.parts[split].target, target, target_transform))
+        split: Rows(
+            e.numeric, e.codes, as_learnt(found.parts[split].target, target, target_transform)
+        )
         for split, e in encoded.items()
     }
     stored = None
     if stream:
-        truth = _truth(stream.answers, target, target_transform)
+        truth = as_learnt(stream.answers, target, target_transform)
         stored = _stored(stream, transforms, rows["training"].cut(0, 0), truth)
 
     memory.release()
@@ -174,7 +176,7 @@ def set_threads(start: Hyperparameters, shape: Shape) -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def _truth(answers: Array, target: Target, transform: TargetTransform) -> Array:
+def as_learnt(answers: Array, target: Target, transform: TargetTransform) -> Array:
     """The target as the network learns it."""
     dtype = np.int32 if target.task == "multiclass" else np.float32
     return transform.encode(answers).astype(dtype)

@@ -16,7 +16,7 @@ them (tuning.py).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +60,17 @@ def propose(
         values = {name: own.get(name, asked.params[name]) for name in sorted(tuning.space)}
         if values not in tried:
             return values
-    return next((point for point in _points(tuning) if point not in tried), values)
+    if not all(isinstance(dimension, Choice) for dimension in tuning.space.values()):
+        return values
+    points = combinations(dict(sorted(tuning.space.items())))
+    return next((point for point in points if point not in tried), values)
+
+
+def combinations(space: Mapping[str, Range | Choice]) -> Iterator[Values]:
+    """All points of a space of lists, the last list varying fastest."""
+    lists = [choice.values for choice in space.values() if isinstance(choice, Choice)]
+    for values in itertools.product(*lists):
+        yield dict(zip(space, values, strict=True))
 
 
 def _sampler(tuning: Tuning, seed: int) -> Any:
@@ -70,14 +80,6 @@ def _sampler(tuning: Tuning, seed: int) -> Any:
         startup = max(2, min(10, tuning.trials // 4))
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
     return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _points(tuning: Tuning) -> Iterator[Values]:
-    """All combinations of a space of lists; none of a space with ranges."""
-    lists = [each.values for _, each in sorted(tuning.space.items()) if isinstance(each, Choice)]
-    if len(lists) == len(tuning.space):
-        for values in itertools.product(*lists):
-            yield dict(zip(sorted(tuning.space), values, strict=True))
 
 
 def study(

@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from shared import documents, hyperparameters
 from shared.bundle import Bundle
 from shared.errors import HyperparameterError, KitError, ProjectError
@@ -42,7 +40,7 @@ from training.delivery import export_bundle
 from training.environment import Environment
 from training.identity import announce, identify
 from training.material import Material, read
-from training.preparation import Prepared, digests, libraries, tensorflow_ready
+from training.preparation import Prepared, as_learnt, digests, libraries, tensorflow_ready
 
 if TYPE_CHECKING:
     from training.fit import Trainer
@@ -252,9 +250,8 @@ def _rows(deployed: Bundle, part: Part, encoded: Encoded) -> Rows:
     """The rows as a network learns them."""
     from training.rows import Rows
 
-    target = deployed.target_transform.encode(part.target)
-    dtype = np.int32 if deployed.schema.target.task == "multiclass" else np.float32
-    return Rows(encoded.numeric, encoded.codes, target.astype(dtype))
+    target = as_learnt(part.target, deployed.schema.target, deployed.target_transform)
+    return Rows(encoded.numeric, encoded.codes, target)
 
 
 def _settings(job: Environment) -> Retraining:

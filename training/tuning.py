@@ -36,7 +36,7 @@ from typing import Literal
 
 from shared import documents
 from shared.errors import CheckpointError, KitError, TrainingError
-from shared.hyperparameters import Choice, Hyperparameters
+from shared.hyperparameters import Hyperparameters
 from shared.problem import LISTED, Tuning
 from training import proposals
 from training.checkpoints import Checkpoints
@@ -269,10 +269,7 @@ def importance(tuning: Tuning, trials: Sequence[Trial]) -> dict[str, float]:
 def _listed(tuning: Tuning, start: Hyperparameters) -> list[Values]:
     """The values of every trial, where they are known beforehand."""
     if tuning.strategy == "grid":
-        lists = [choice.values for choice in tuning.space.values() if isinstance(choice, Choice)]
-        return [
-            dict(zip(tuning.space, values, strict=True)) for values in itertools.product(*lists)
-        ]
+        return list(proposals.combinations(tuning.space))
     names = dict.fromkeys(name for candidate in tuning.candidates for name in candidate)
     own = {name: getattr(start, name) for name in names}
     return [own | dict(candidate) for candidate in tuning.candidates]
