@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from shared.errors import CheckpointError
 from shared.hyperparameters import Hyperparameters, resolve
-from training import divergence, network
+from training import divergence, dropout, network
 from training.checkpoints import Checkpoint
 from training.cluster import Cluster
 from training.rows import Array, Learnable, Rows, random
@@ -195,7 +195,7 @@ class Trainer:
         """Define the epoch's graph and the measurement's; each is traced at its first use."""
         model, optimizer, batch = self.model, self._optimizer, self._batch
         cluster = self._cluster
-        logits, members = network.logits(model), network.members(model)
+        logits, members = network.logits(model), dropout.learning(network.members(model))
         loss, training_loss = network.losses(self._task), self._loss
         rows = [
             tf.TensorSpec((None, *array.shape[1:]), array.dtype)
