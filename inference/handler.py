@@ -9,9 +9,11 @@ HTTP is not known here: a client's mistake is an `InputError`, anything else our
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter_ns
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +31,30 @@ CHUNK_ROWS = 4096
 """Rows scored at once: enough to be fast, few enough to bound the memory of a large request."""
 
 
-@dataclass(frozen=True)
+class Stages(NamedTuple):
+    """Nanoseconds that each stage of an answer took."""
+
+    validate: int
+    transform: int
+    predict: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """Predictions and the version of the model that made them."""
+    """Predictions, and how they came about.
+
+    Args:
+        predictions: one for each row of the request.
+        version: of the model that made them.
+        nanoseconds: how long each stage took.
+        parts: for each chunk of rows, in order, its columns, those of the sources included, and
+            what they were encoded to.
+    """
 
     predictions: Predictions
     version: str
+    nanoseconds: Stages
+    parts: Sequence[tuple[Columns, Encoded]]
 
 
 class Model:
@@ -96,14 +116,25 @@ class Model:
         Raises:
             InputError: naming row and column.
         """
-        schema = self._bundle.schema
+        started = perf_counter_ns()
+        bundle = self._bundle
         if isinstance(request, codecs.Records):
-            columns = schema.from_records(request.rows)
+            columns = bundle.schema.from_records(request.rows)
         else:
-            columns = schema.from_cells(*request.split(self._names))
-        outputs = np.concatenate([self.run(self._bundle.encode(part)) for part in chunks(columns)])
-        found = predictions.decode(outputs, schema.target, self._bundle.target_transform)
-        return Answer(found, self.version)
+            columns = bundle.schema.from_cells(*request.split(self._names))
+        validated = perf_counter_ns()
+        parts = []
+        for chunk in chunks(columns):
+            enriched = bundle.enrich(chunk)
+            parts.append((enriched, bundle.transforms.encode(enriched)))
+        transformed = perf_counter_ns()
+        scored = [self.run(encoded) for _, encoded in parts]
+        outputs = scored[0] if len(scored) == 1 else np.concatenate(scored)
+        found = predictions.decode(outputs, bundle.schema.target, bundle.target_transform)
+        stages = Stages(
+            validated - started, transformed - validated, perf_counter_ns() - transformed
+        )
+        return Answer(found, self.version, stages, parts)
 
 
 def chunks(columns: Columns) -> Iterator[Columns]:

@@ -97,9 +97,13 @@ class Bundle:
     sources: tuple[SourceTable, ...]
     golden: Golden
 
+    def enrich(self, columns: Columns) -> Columns:
+        """A request's columns → all that the transforms read: the sources looked up."""
+        return enrich(columns, self.sources)
+
     def encode(self, columns: Columns) -> Encoded:
         """A request's columns → the network's inputs: sources looked up, transforms applied."""
-        return self.transforms.encode(enrich(columns, self.sources))
+        return self.transforms.encode(self.enrich(columns))
 
     def verify(self, run: Callable[[Encoded], npt.NDArray[np.float32]]) -> None:
         """Replay the golden rows.

@@ -21,6 +21,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_MISTAKES = 20
+"""So many mistakes of one request are told at most."""
+
 
 class KitError(Exception):
     """An error written for the person who will read it.
@@ -58,6 +61,7 @@ class InputError(KitError):
         row: zero-based index of the record in the request.
         column: name of the column.
         status: the HTTP status, between 400 and 499.
+        others: further mistakes of the same request, MAX_MISTAKES in all with this one.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class InputError(KitError):
         column: str | None = None,
         status: int = 400,
         cure: str | None = None,
+        others: tuple[InputError, ...] = (),
     ) -> None:
         place = [f"row {row}"] if row is not None else []
         if column is not None:
@@ -78,6 +83,7 @@ class InputError(KitError):
         self.row = row
         self.column = column
         self.status = status
+        self.others = others
 
 
 class HyperparameterError(KitError):

@@ -275,3 +275,14 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
 def test_a_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         handler.model_fn(tmp_path)
+
+
+def test_an_answer_tells_its_stages_and_what_each_chunk_was_encoded_to(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "CHUNK_ROWS", 16)
+    found = model.answer(handler.input_fn(json.dumps(bundles.rows(40)), codecs.JSON))
+    assert all(stage > 0 for stage in found.nanoseconds)
+    assert [len(encoded.numeric) for _, encoded in found.parts] == [16, 16, 8]
+    for columns, encoded in found.parts:
+        assert len(columns["weather.temp"]) == len(columns["distance"]) == len(encoded.codes)
