@@ -335,10 +335,10 @@ HEAVY = ("tensorflow", "keras", "pandas", "sklearn", "pyarrow", "boto3", "traini
 def test_what_answers_has_never_imported_tensorflow_or_its_like(bundle: Path) -> None:
     program = f"""
 import json, sys
-from inference import handler, server
-app = server.Application(handler.model_fn({str(bundle)!r}))
+from inference import application, handler, server
+app = application.Application(handler.model_fn({str(bundle)!r}))
 request = handler.input_fn({json.dumps(ROW)!r}, "application/json")
-body, _ = handler.output_fn(handler.predict_fn(request, app._model), "text/csv")
+body, _ = handler.output_fn(handler.predict_fn(request, app.model), "text/csv")
 assert body
 print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
 """
