@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -54,7 +53,7 @@ class Application:
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request. Whatever happens inside, the client gets an answer."""
-        request_id = _request_id(scope.headers)
+        request_id = errors.request_id(scope.headers)
         headers = [("x-amzn-requestid", request_id)]
         try:
             content_type, body = await self._answer(scope, protocol)
@@ -140,11 +139,3 @@ async def _read(headers: Any, protocol: Any) -> bytes:
     if size > MAX_BODY_BYTES:
         raise too_large
     return b"".join(parts)
-
-
-def _request_id(headers: Any) -> str:
-    """The id the caller gave, if it is one that can be echoed; else a new one."""
-    given = headers.get("x-amzn-sagemaker-inference-id") or headers.get("x-amzn-requestid")
-    if given and len(given) <= 64 and given.isascii() and given.isprintable():
-        return str(given)
-    return str(uuid.uuid4())

@@ -5,11 +5,26 @@ Not here: what can be wrong with a request (shared.errors.InputError), nor how a
 
 from __future__ import annotations
 
+import uuid
+from typing import Any
+
 import orjson
 
 from shared.errors import InputError
 
 INTERNAL = "The model could not answer; the server's log says why under this request id"
+
+
+def request_id(headers: Any) -> str:
+    """The id that the caller gave, if it is one that can be echoed; else a new one.
+
+    Args:
+        headers: whose `get` takes lower-case names.
+    """
+    given = headers.get("x-amzn-sagemaker-inference-id") or headers.get("x-amzn-requestid")
+    if given and len(given) <= 64 and given.isascii() and given.isprintable():
+        return str(given)
+    return str(uuid.uuid4())
 
 
 def status(error: Exception) -> int:

@@ -45,6 +45,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 KERAS_MODEL = "model.keras"
+COMPILED = "__pycache__"
 MAX_BYTES = 8 << 30
 MAX_FILES = 10_000
 MAX_HEADER = 1 << 20
@@ -375,7 +376,7 @@ def _checked_entry(entry: tarfile.TarInfo, where: str) -> str:
 def _check_name(name: str, where: str) -> None:
     parts = name.split("/")
     if (
-        any(part in ("", ".", "..") for part in parts)
+        any(part in ("", ".", "..", COMPILED) for part in parts)
         or "\\" in name
         or ":" in parts[0]
         or not name.isprintable()
@@ -431,6 +432,8 @@ def _check_files(directory: Path, manifest: Manifest) -> None:
             continue
         if not stat.S_ISREG(mode):
             raise BundleError("neither a plain file nor a folder", where=str(path))
+        if name.startswith("code/") and path.parent.name == COMPILED and path.suffix == ".pyc":
+            continue  # Python's own, written beside the code when a container imported it
         if name != MANIFEST and name not in manifest.files:
             raise BundleError("the manifest does not know this file", where=str(path))
         found.add(name)

@@ -94,13 +94,30 @@ def test_every_missing_file_is_refused_by_name(written: Bundle, copy: Path) -> N
     assert bundle.load(copy).manifest == written.manifest
 
 
-@pytest.mark.parametrize("name", ["extra.txt", "code/extra.py", "1/saved_model.pb", ".hidden"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "extra.txt",
+        "code/extra.py",
+        "code/__pycache__/extra.py",
+        "code/extra.pyc",
+        "__pycache__/extra.pyc",
+        "1/saved_model.pb",
+        ".hidden",
+    ],
+)
 def test_an_extra_file_is_refused_by_name(copy: Path, name: str) -> None:
     (copy / name).parent.mkdir(exist_ok=True)
     (copy / name).write_text("x")
     with pytest.raises(BundleError, match="the manifest does not know this file") as caught:
         bundle.load(copy)
     assert name in str(caught.value)
+
+
+def test_what_python_writes_beside_the_code_that_it_imports_does_no_harm(copy: Path) -> None:
+    (copy / "code" / "__pycache__").mkdir()
+    (copy / "code" / "__pycache__" / "inference.cpython-312.pyc").write_bytes(b"compiled")
+    assert bundle.load(copy).path == copy
 
 
 @pytest.mark.parametrize(
@@ -277,6 +294,7 @@ def test_an_archive_made_by_tar_is_unpacked(written: Bundle, tmp_path: Path) -> 
         entry("a\\..\\evil"),
         entry("c:evil"),
         entry("evil\n"),
+        entry("code/__pycache__/inference.cpython-312.pyc"),
     ],
     ids=lambda made: repr(made.name),
 )

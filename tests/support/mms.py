@@ -1,0 +1,136 @@
+"""SageMaker's inference toolkit and Multi Model Server, the real ones, on 127.0.0.1.
+
+They need Java, and live in an environment of their own: what they pin has no place beside the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import serving
+from tests.support.containers import with_files
+from tests.support.serving import ROOT, Server
+from training import containers
+
+ENVIRONMENT = ROOT / ".venv-toolkit"
+REQUIREMENTS = ROOT / "requirements" / "toolkit.txt"
+NO_JAVA = "" if shutil.which("java") else "Multi Model Server needs Java, which is not installed"
+"""Why it cannot be started here, if it cannot."""
+
+START = """
+import sys
+import psutil
+from sagemaker_inference import model_server
+
+config = sys.argv[1]
+everything = psutil.process_iter
+
+def of_this_server():
+    for process in everything():
+        try:
+            if config in process.cmdline():
+                yield process
+        except psutil.Error:
+            pass
+
+# In a container it writes to /etc, and there is no other server on the machine.
+model_server.MMS_CONFIG_FILE = config
+psutil.process_iter = of_this_server
+model_server.start_model_server()
+"""
+
+
+def environment() -> Path:
+    """The folder of the programs of the toolkit's environment, which is made once."""
+    if not (ENVIRONMENT / "toolkit.stamp").exists():
+        install = (sys.executable, ROOT / "requirements" / "install.py")
+        subprocess.run([*install, ENVIRONMENT, REQUIREMENTS], check=True)
+    return ENVIRONMENT / "bin"
+
+
+def packed(bundle: Path, to: Path) -> Path:
+    """A copy of a bundle with the code that the toolkit wants of it."""
+    return with_files(bundle, to, containers.toolkit())
+
+
+def _free_port() -> int:
+    """Below those that the system gives out: Model Server takes none above 49151."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def serve(bundle: Path, log: Path, *, workers: int = 1, ready: bool = True) -> Iterator[Server]:
+    """The toolkit's server with a bundle that holds `code/`; ended on leaving.
+
+    Args:
+        bundle: is used where it is.
+        log: takes what the toolkit, Java and the workers say.
+        workers: processes that answer.
+        ready: wait until /ping says so.
+    """
+    programs = environment()
+    # Not pytest's folder: the workers' sockets lie here, and a socket's path has to be short.
+    place = Path(tempfile.mkdtemp(prefix="mms-"))
+    (place / "model").symlink_to(bundle)
+    config = place / "mms.properties"
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    variables = {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": "",
+        "PYTHONDONTWRITEBYTECODE": "",
+        "SAGEMAKER_BASE_DIR": str(place),
+        "SAGEMAKER_PROGRAM": "inference.py",
+        "SAGEMAKER_SUBMIT_DIRECTORY": str(place / "model" / "code"),
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "SAGEMAKER_MODEL_SERVER_WORKERS": str(workers),
+        "MMS_INFERENCE_ADDRESS": address,
+        "MMS_MANAGEMENT_ADDRESS": address,
+        "LOG_LOCATION": str(place),
+        "METRICS_LOCATION": str(place),
+        "TEMP": str(place),
+        "TMPDIR": str(place),
+    }
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            [programs / "python", "-c", START, config],
+            cwd=place,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    server = Server(port, process, log)
+    try:
+        if ready:
+            serving.wait_until_ready(server)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            # Java is no child of the toolkit's process; it and the workers are of its session.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            shutil.rmtree(place, ignore_errors=True)
