@@ -13,14 +13,11 @@ from typing import Any
 
 from granian.rsgi import ProtocolClosed
 
-from inference import codecs, errors, handler, logs
+from inference import codecs, errors, handler, limits, logs
 from shared.errors import InputError
 
 ROUTES = {"/ping": "GET", "/invocations": "POST"}
 """Path → the method it answers."""
-
-MAX_BODY_BYTES = 6_291_456
-"""SageMaker's own limit on the body of InvokeEndpoint."""
 
 DISCARD_BYTES = 64 * 1024 * 1024
 """So much of a too large body is read and thrown away, so that its sender comes to read the answer
@@ -109,19 +106,13 @@ async def _read(headers: Any, protocol: Any) -> bytes:
     """The request's body.
 
     Raises:
-        InputError: 413 when it is larger than MAX_BODY_BYTES, 400 when the client stops half way.
+        InputError: 413 when it is larger than limits.BODY_BYTES, 400 when the client stops half way.
     """
     announced = int(headers.get("content-length", -1))
-    too_large = InputError(
-        "too_large",
-        f"The body has more than {MAX_BODY_BYTES} bytes",
-        status=413,
-        cure="Send fewer rows in one request, or use a batch transform job",
-    )
-    if announced > DISCARD_BYTES or (announced > MAX_BODY_BYTES and headers.get("expect")):
-        raise too_large
+    if announced > DISCARD_BYTES or (announced > limits.BODY_BYTES and headers.get("expect")):
+        raise limits.too_large()
     try:
-        if 0 <= announced <= MAX_BODY_BYTES:
+        if 0 <= announced <= limits.BODY_BYTES:
             body: bytes = await protocol()
             return body
         parts: list[bytes] = []
@@ -130,12 +121,12 @@ async def _read(headers: Any, protocol: Any) -> bytes:
             size += len(part)
             if size > DISCARD_BYTES:
                 break
-            if size <= MAX_BODY_BYTES:
+            if size <= limits.BODY_BYTES:
                 parts.append(part)
             else:
                 parts.clear()
     except ProtocolClosed:
         raise InputError("incomplete_body", "The body ended before its announced length") from None
-    if size > MAX_BODY_BYTES:
-        raise too_large
+    if size > limits.BODY_BYTES:
+        raise limits.too_large()
     return b"".join(parts)

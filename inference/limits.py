@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shared.errors import InputError
+
 BODY_BYTES = 6_291_456
 """The body of a request; SageMaker's own limit for InvokeEndpoint."""
 
@@ -16,3 +18,13 @@ TEXT_LENGTH = 10_000
 
 UNPACKED_BYTES = 134_217_728
 """What a compressed body may unpack to."""
+
+
+def too_large() -> InputError:
+    """A body of more than BODY_BYTES."""
+    return InputError(
+        "too_large",
+        f"The body has more than {BODY_BYTES} bytes",
+        status=413,
+        cure="Send fewer rows in one request, or use a batch transform job",
+    )

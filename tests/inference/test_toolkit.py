@@ -82,6 +82,10 @@ def test_importing_the_package_loads_neither_the_toolkit_nor_the_model_runtime()
     program = "import sys, inference; print(sorted(set(sys.modules) & {*sys.argv[1:]}))"
     heavy = ["numpy", "onnxruntime", "sagemaker_inference", "inference.handler"]
     done = subprocess.run(
-        [sys.executable, "-c", program, *heavy], capture_output=True, text=True, cwd=ROOT, check=True
+        [sys.executable, "-c", program, *heavy],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
