@@ -18,6 +18,9 @@ USAGE = """\
   SERVER_ADDRESS          IP address to listen on (default: 0.0.0.0)
   SAGEMAKER_BIND_TO_PORT  TCP port to listen on (default: 8080)
   MODEL_SERVER_WORKERS    number of worker processes (default: one per CPU)
+  MODEL_POINTER           s3://… or a path of a JSON object {"bundle", "digest"} to follow: the
+                          bundle that it names is swapped in (default: none is followed)
+  MODEL_POINTER_SECONDS   seconds between two looks at the pointer (default: 60)
 """
 """One line per variable, for ``--help``."""
 
@@ -31,12 +34,16 @@ class Settings:
         address: IP address to listen on.
         port: TCP port to listen on.
         workers: number of processes that answer.
+        pointer: where to read which bundle to swap in; None: there is no such place.
+        pointer_seconds: between two looks at it.
     """
 
     model_dir: Path
     address: str
     port: int
     workers: int
+    pointer: str | None = None
+    pointer_seconds: int = 60
 
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
@@ -67,6 +74,8 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         address=value("SERVER_ADDRESS", "0.0.0.0"),  # noqa: S104 a container is asked from outside
         port=whole("SAGEMAKER_BIND_TO_PORT", 8080, 1, 65_535),
         workers=whole("MODEL_SERVER_WORKERS", _cpus(), 1, 256),
+        pointer=value("MODEL_POINTER", "") or None,
+        pointer_seconds=whole("MODEL_POINTER_SECONDS", 60, 1, 86_400),
     )
 
 

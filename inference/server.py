@@ -13,6 +13,8 @@ How a request is answered is not known here: that is `inference.application`.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import logging
 import logging.config
 import os
@@ -27,7 +29,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from inference import environment, handler, logs
+from inference import environment, handler, logs, reload
 from inference.application import Application
 from inference.environment import Settings
 from shared.errors import KitError
@@ -41,12 +43,18 @@ CONNECTIONS = 1024
 log = logging.getLogger("inference")
 
 
-def application() -> Application:
-    """The application of one worker process, its bundle proved once more. Runs in the worker."""
+def application(shelf: reload.Shelf | None) -> Application:
+    """The application of one worker process, its bundle proved once more. Runs in the worker.
+
+    Args:
+        shelf: where later bundles come to lie; None: there will be none.
+    """
     # A forked worker inherits the parent's handlers, which only wake the parent.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        if shelf:
+            return reload.follow(shelf, Application)
         return Application(handler.model_fn(environment.read().model_dir))
     except KitError as error:
         logs.event(log, logging.ERROR, "worker cannot start", reason=str(error))
@@ -90,16 +98,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.parse_args(arguments)
     logging.config.dictConfig(logs.CONFIG)
-    try:
-        settings = environment.read()
-        version = handler.model_fn(settings.model_dir).version
-        _claim(settings)
-    except KitError as error:
-        logs.event(log, logging.ERROR, "cannot start", reason=str(error))
-        return 1
-    except Exception:
-        log.exception("cannot start")
-        return 1
+    with contextlib.ExitStack() as stack:
+        try:
+            settings = environment.read()
+            _claim(settings)
+            watch = stack.enter_context(reload.Watch(settings)) if settings.pointer else None
+            model_dir = watch.shelf.current() if watch else settings.model_dir
+            version = handler.model_fn(model_dir).version
+        except KitError as error:
+            logs.event(log, logging.ERROR, "cannot start", reason=str(error))
+            return 1
+        except Exception:
+            log.exception("cannot start")
+            return 1
+        _serve(settings, version, watch)
+    return 0
+
+
+def _serve(settings: Settings, version: str, watch: reload.Watch | None) -> None:
     server = Granian(
         "inference.server",
         address=settings.address,
@@ -117,9 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     place = {"address": settings.address, "port": settings.port, "workers": settings.workers}
     logs.event(log, logging.INFO, "starting", model_version=version, **place)
-    server.serve(target_loader=application, wrap_loader=False)
+    if watch:
+        server.on_startup(watch.listen)  # granian itself takes SIGHUP as a wish for new workers
+    loader = functools.partial(application, watch.shelf if watch else None)
+    server.serve(target_loader=loader, wrap_loader=False)
     logs.event(log, logging.INFO, "stopped")
-    return 0
 
 
 if __name__ == "__main__":

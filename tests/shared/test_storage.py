@@ -190,3 +190,26 @@ def test_a_table_in_s3_is_read(bucket: str) -> None:
     assert tables.read(f"{bucket}/data/").num_rows == 2
     with pytest.raises(DataError, match="s3://bucket/empty/: there is no CSV or Parquet file"):
         tables.read(f"{bucket}/empty/")
+
+
+def test_what_did_not_change_is_not_read_again(place: str) -> None:
+    storage.write_bytes(f"{place}/a", b"one")
+    first = storage.read_if_changed(f"{place}/a", None, 10)
+    assert first is not None
+    assert first[0] == b"one"
+    assert storage.read_if_changed(f"{place}/a", first[1], 10) is None
+    storage.write_bytes(f"{place}/a", b"two")
+    second = storage.read_if_changed(f"{place}/a", first[1], 10)
+    assert second is not None
+    assert second[0] == b"two"
+
+
+def test_more_than_the_limit_is_not_read_at_all(place: str) -> None:
+    storage.write_bytes(f"{place}/a", CONTENT)
+    with pytest.raises(StorageError, match="more than 10 bytes"):
+        storage.read_if_changed(f"{place}/a", None, 10)
+
+
+def test_a_change_of_what_is_not_there_cannot_be_read(place: str) -> None:
+    with pytest.raises(StorageError, match="there is no such"):
+        storage.read_if_changed(f"{place}/a", None, 10)
