@@ -9,7 +9,7 @@ HTTP is not known here: a client's mistake is an `InputError`, anything else our
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from inference import codecs
 from shared import bundle as bundles
@@ -57,38 +56,26 @@ class Answer:
     parts: Sequence[tuple[Columns, Encoded]]
 
 
-class Model:
-    """A verified bundle and its ONNX Runtime session.
+Run = Callable[[Encoded], npt.NDArray[np.float32]]
+"""A network: matrices of n rows → its outputs, float32 [n, outputs]."""
 
-    The session has one thread: parallel requests are the business of parallel workers, and a second
-    thread costs a single row more than it saves.
+
+class Model:
+    """A verified bundle and what runs its network.
 
     Args:
         bundle: a loaded bundle.
+        run: the network, where it is not the bundle's own ``model.onnx`` in this process.
 
     Raises:
-        BundleError: when ONNX Runtime refuses the network, or the golden rows do not come out as
-            training computed them.
+        BundleError: when the network is refused, or the golden rows do not come out as training
+            computed them.
     """
 
-    def __init__(self, bundle: bundles.Bundle) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+    def __init__(self, bundle: bundles.Bundle, run: Run | None = None) -> None:
         path = bundle.path / bundles.MODEL
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's errors share no other base class
-            raise BundleError(
-                f"ONNX Runtime cannot load the network: {_first_line(error)}",
-                where=str(path),
-                cure="Train the model again",
-            ) from error
+        self.run = run or _in_process(path)
         self._bundle = bundle
-        self._inputs = [given.name for given in self._session.get_inputs()]
         self._names = frozenset(
             column.name for column in (*bundle.schema.columns, *bundle.schema.source_columns)
         )
@@ -99,16 +86,10 @@ class Model:
             raise
         except Exception as error:
             raise BundleError(
-                f"the network does not run on the golden rows: {_first_line(error)}",
+                f"the network does not run on the golden rows: {first_line(error)}",
                 where=str(path),
                 cure="Train the model again",
             ) from error
-
-    def run(self, encoded: Encoded) -> npt.NDArray[np.float32]:
-        """The network's outputs, float32 [n, outputs], for matrices of n rows."""
-        feed = {name: getattr(encoded, name) for name in self._inputs}
-        outputs: npt.NDArray[np.float32] = self._session.run(["output"], feed)[0]
-        return outputs
 
     def answer(self, request: codecs.Request) -> Answer:
         """Validate, look up, encode and score every row of `request`.
@@ -173,5 +154,13 @@ def output_fn(answer: Answer, accept: str | None) -> tuple[bytes, str]:
     return codecs.encode(answer.predictions, answer.version, content_type), content_type
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, shortly."""
     return str(error).strip().partition("\n")[0]
+
+
+def _in_process(path: Path) -> Run:
+    # Not every container has ONNX Runtime.
+    from inference import network
+
+    return network.load(path)
