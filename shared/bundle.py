@@ -5,6 +5,7 @@ manifest.json             format, project, task, digests, libraries, metrics, hy
 schema.json               columns and target
 transforms.json           fitted transforms, and the target's
 sources.json, sources/    source declarations; one .npz of plain arrays each
+features.py               the project's own features: code, run when the bundle is loaded
 model.onnx, model.keras   the network
 golden.json               synthetic rows with their encodings, outputs and predictions
 code/, 1/                 only where a container wants them
@@ -34,10 +35,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import documents, files, storage
-from shared.errors import BundleError
+from shared.errors import BundleError, ProjectError
+from shared.feature_rules import FILE as FEATURES
+from shared.feature_rules import digest as features_digest
+from shared.features import Features, complete
 from shared.golden import Golden, agree
 from shared.schema import Schema, Task
-from shared.sources import Source, SourceTable, enrich
+from shared.sources import Source, SourceTable
 from shared.transforms import Encoded, TargetTransform, Transforms
 from shared.values import Columns
 
@@ -97,13 +101,14 @@ class Bundle:
     target_transform: TargetTransform
     sources: tuple[SourceTable, ...]
     golden: Golden
+    features: Features | None = None
 
     def enrich(self, columns: Columns) -> Columns:
-        """A request's columns → all that the transforms read: the sources looked up."""
-        return enrich(columns, self.sources)
+        """A request's columns → all that the transforms read: sources looked up, features made."""
+        return complete(columns, self.sources, self.features)
 
     def encode(self, columns: Columns) -> Encoded:
-        """A request's columns → the network's inputs: sources looked up, transforms applied."""
+        """A request's columns → the network's inputs: enriched, transforms applied."""
         return self.transforms.encode(self.enrich(columns))
 
     def verify(self, run: Callable[[Encoded], npt.NDArray[np.float32]]) -> None:
@@ -142,6 +147,7 @@ def write(
     libraries: Mapping[str, str],
     training_job: str | None = None,
     parent: str | None = None,
+    features: Features | None = None,
 ) -> Bundle:
     """Write a bundle, the manifest last, and load it again to prove it.
 
@@ -160,6 +166,7 @@ def write(
         target_transform: see Bundle.
         sources: see Bundle.
         golden: see Bundle.
+        features: see Bundle.
 
     Raises:
         BundleError: model.onnx is not given, a name is not allowed, a number is not finite, or
@@ -177,6 +184,8 @@ def write(
         "sources.json": documents.dumps([table.source for table in sources], indent=1),
         "golden.json": golden.to_json(),
     }
+    if features is not None:
+        texts[FEATURES] = features.source.decode()
     for name, text in texts.items():
         files.write(directory / name, text.encode())
     for table in sources:
@@ -235,6 +244,7 @@ def load(directory: Path) -> Bundle:
             for source in declared.sources
         ),
         golden=Golden.from_json(_read(directory, "golden.json"), "golden.json"),
+        features=_features(directory, manifest, schema),
     )
 
 
@@ -382,6 +392,28 @@ def _check_name(name: str, where: str) -> None:
         or not name.isprintable()
     ):
         raise BundleError(f"the name {documents.show(name)} is not allowed", where=where)
+
+
+def _features(directory: Path, manifest: Manifest, schema: Schema) -> Features | None:
+    """The bundle's features.py, whose bytes are those that the manifest names.
+
+    Raises:
+        BundleError: it is there and the schema has no columns of it, or the other way round; or it
+            is not what it may be.
+    """
+    expected = manifest.files.get(FEATURES)
+    if (expected is None) == bool(schema.made_columns):
+        made = ", ".join(column.name for column in schema.made_columns) or "nothing"
+        raise BundleError(f"the schema says that it makes {made}", where=str(directory / FEATURES))
+    if expected is None:
+        return None
+    source = _read(directory, FEATURES)
+    if features_digest(source) != expected:
+        raise BundleError("the file was changed: its digest differs", where=str(directory))
+    try:
+        return Features(source, schema)
+    except ProjectError as error:
+        raise BundleError(error.message, where=f"{directory}, {error.where}") from error
 
 
 def _source_file(source: Source) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
+from itertools import compress, repeat
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from shared import documents, predictions
 from shared.errors import BundleError
+from shared.features import Features
 from shared.schema import Column, Schema
 from shared.sources import SourceTable, enrich
 from shared.transforms import Encoded, TargetTransform, Transforms
@@ -93,11 +94,21 @@ def make(
     sources: Sequence[SourceTable],
     run: Callable[[Encoded], npt.NDArray[np.float32]],
     *,
+    features: Features | None = None,
     seed: int = 0,
 ) -> Golden:
-    """Golden rows and what `run`, the network, makes of them."""
+    """Golden rows and what `run`, the network, makes of them.
+
+    A row of which features.py makes no value, such as an overflow, is left out.
+    """
     records = golden_records(schema, transforms, sources, seed)
-    encoded = transforms.encode(enrich(schema.from_records(records), sources))
+    columns = enrich(schema.from_records(records), sources)
+    if features is not None:
+        able = features.able(columns)
+        records = list(compress(records, able))
+        columns = {name: array[able] for name, array in columns.items()}
+        columns |= features(columns)
+    encoded = transforms.encode(columns)
     outputs = run(encoded)
     answers = predictions.decode(outputs, schema.target, target_transform).to_records()
     return Golden(tuple(records), encoded.numeric, encoded.codes, outputs, tuple(answers))

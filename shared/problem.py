@@ -13,6 +13,7 @@ from typing import Literal
 
 from shared import documents
 from shared.errors import KitError, ProjectError, nearest
+from shared.feature_rules import Declaration
 from shared.hyperparameters import Choice, Range, check_space
 from shared.schema import Column, Schema, Target
 from shared.sources import Source
@@ -187,6 +188,7 @@ class Problem:
         split, sources, tuning: see there.
         threshold_rule: binary: what the threshold shall be best for, on the validation rows; None:
             it is the target's.
+        features: what features.py makes, if the project has one.
 
     Raises:
         ProjectError: the parts do not fit each other.
@@ -199,6 +201,7 @@ class Problem:
     sources: tuple[Source, ...] = ()
     tuning: Tuning = field(default_factory=Tuning)
     threshold_rule: ThresholdRule | None = None
+    features: Declaration | None = None
 
     def __post_init__(self) -> None:
         self.schema(self.target)
@@ -233,7 +236,8 @@ class Problem:
     def schema(self, target: Target) -> Schema:
         """The schema of a model trained for this problem, with the classes that `target` has."""
         added = tuple(column for source in self.sources for column in source.named_columns)
-        return Schema(self.columns, added, target)
+        made = self.features.columns if self.features else ()
+        return Schema(self.columns, added, target, made)
 
     def to_json(self) -> str:
         """The problem as JSON text."""

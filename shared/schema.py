@@ -133,6 +133,7 @@ class Schema:
         columns: what a request must bring.
         source_columns: what the sources add, named ``source.column``; a request may bring them.
         target: what is answered.
+        made_columns: what features.py makes of both; a request never brings them.
 
     Raises:
         ProjectError: there are no own columns, two have one name, or the target is among them.
@@ -141,22 +142,28 @@ class Schema:
     columns: tuple[Column, ...]
     source_columns: tuple[Column, ...]
     target: Target
+    made_columns: tuple[Column, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.columns:
             raise ProjectError("one column or more is needed", where="columns")
         seen: set[str] = set()
-        for column in self.columns + self.source_columns:
+        for column in self.all_columns:
             if column.name in seen:
                 raise ProjectError("two columns have this name", where=f"column {column.name!r}")
             if column.name == self.target.name:
                 raise ProjectError("the target cannot be an input", where=f"column {column.name!r}")
             seen.add(column.name)
 
+    @property
+    def all_columns(self) -> tuple[Column, ...]:
+        """Own columns first, then the sources', then those made of them."""
+        return self.columns + self.source_columns + self.made_columns
+
     @cached_property
     def features(self) -> tuple[Column, ...]:
-        """The network's inputs: own columns first, then the sources'."""
-        return tuple(column for column in self.columns + self.source_columns if column.feature)
+        """The network's inputs, in the order of `all_columns`."""
+        return tuple(column for column in self.all_columns if column.feature)
 
     @cached_property
     def _by_name(self) -> dict[str, Column]:
