@@ -19,6 +19,7 @@ from infra.record import Record, RecordStore
 from infra.resources import Account, Artifacts, Desired, Retrained, desired
 from infra.retraining import Deployed, kept, reading, retraining
 from shared.errors import DataError
+from shared.feature_rules import FILE
 from shared.files import write
 from shared.retraining import SETTINGS
 
@@ -129,6 +130,8 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
     """Write the code archive and the problem, and take the digests of everything that travels."""
     build = build_directory(settings.name)
     code = package.training_code()
+    if settings.features is not None:
+        code[FILE] = settings.features
     archive = package.write_archive(code, build / "sourcedir.tar.gz")
     document = settings.problem.to_json().encode()
     write(build / "project.json", document)

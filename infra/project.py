@@ -24,8 +24,9 @@ from infra.mistakes import Mistakes, not_toml
 from infra.sections import Aws, EndpointSection, ProjectFile, Table
 from infra.tuning import refusals
 from infra.units import share
-from shared import documents, hyperparameters
+from shared import documents, feature_rules, hyperparameters
 from shared.errors import HyperparameterError, ProjectError, nearest
+from shared.feature_rules import Declaration
 from shared.hyperparameters import Choice, Hyperparameters, Range
 from shared.problem import LISTED, Problem, Split, Tuning
 from shared.retraining import Retraining
@@ -77,6 +78,7 @@ class Settings:
         sources: the tables to be looked up, by name.
         problem: what the training job is told.
         warm_start: tuning jobs with whose results the service's search begins.
+        features: the project's features.py, if it has one.
     """
 
     path: Path
@@ -90,6 +92,7 @@ class Settings:
     endpoint: EndpointSection
     aws: Aws
     warm_start: tuple[str, ...] = ()
+    features: bytes | None = None
 
     def encoded_hyperparameters(self) -> dict[str, str]:
         """The hyperparameters as a training job takes them: JSON texts."""
@@ -177,6 +180,7 @@ class _Checked:
         columns, target = self._columns_and_target()
         split = self._split()
         sources = tuple(self._source(name) for name in file.sources)
+        made = self._features()
         tuning = self._tuning()
         knobs = self._hyperparameters()
         self._check_instances(tuning, knobs)
@@ -193,6 +197,7 @@ class _Checked:
                 sources=tuple(source for source in sources if source),
                 tuning=tuning,
                 threshold_rule=threshold if isinstance(threshold, str) else None,
+                features=made[1] if made else None,
             )
         self._mistakes.raise_if_any()
         return Settings(
@@ -212,6 +217,7 @@ class _Checked:
             endpoint=file.endpoint,
             aws=file.aws,
             warm_start=tuple(file.tuning.warm_start) if file.tuning else (),
+            features=made[0] if made else None,
         )
 
     def _location(self, key: str, text: str) -> Location:
@@ -366,6 +372,32 @@ class _Checked:
                 tolerance=section.tolerance,
                 columns=columns,
             )
+        return None
+
+    def _features(self) -> tuple[bytes, Declaration] | None:
+        """The project's features.py, read and not run, and what it makes."""
+        section, path = self._file.features, self._path.parent / feature_rules.FILE
+        try:
+            source = path.read_bytes()
+        except FileNotFoundError:
+            if section:
+                self._mistakes.add("features.columns", f"there is no {path} to make them")
+            return None
+        except OSError as error:
+            self._mistakes.add("features", f"{path} cannot be read: {error.strerror}")
+            return None
+        if section is None:
+            self._mistakes.add(
+                "features.columns",
+                f"is missing: {path} is there, and what it makes has to be declared",
+                'For example: [features.columns] and below it: ratio = { kind = "numeric" }',
+            )
+            return None
+        with self._mistakes.noted("features"):
+            feature_rules.check(source, str(path))
+        columns = self._columns("features.columns", section.columns)
+        with self._mistakes.noted("features.columns"):
+            return source, Declaration(columns, feature_rules.digest(source))
         return None
 
     def _tuning(self) -> Tuning:

@@ -119,6 +119,12 @@ class SourceSection(Section):
     online: Annotated[str, _only("bundle")] = "bundle"
 
 
+class FeaturesSection(Section):
+    """[features]: what features.py, beside the file, makes of the columns."""
+
+    columns: dict[str, Table] = Field(description='tables such as ratio = { kind = "numeric" }')
+
+
 class TrainingSection(Section):
     """[training]: hyperparameters and where the job runs."""
 
@@ -237,6 +243,7 @@ class ProjectFile(Section):
     )
     data: DataSection
     sources: dict[str, SourceSection] = Field(default={}, description="tables [sources.<name>]")
+    features: FeaturesSection | None = None
     training: TrainingSection = Field(default_factory=TrainingSection)
     tuning: TuningSection | None = None
     retraining: RetrainingSection = Field(default_factory=RetrainingSection)

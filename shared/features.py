@@ -28,6 +28,7 @@ from shared.schema import Column, Schema
 from shared.sources import SourceTable, enrich
 from shared.values import Array, Columns, Kind, Mistake
 
+Rows = Sequence[int] | npt.NDArray[np.int64]
 _DTYPES: dict[Kind, tuple[str, str]] = {
     "numeric": ("fiub", "numbers"),
     "boolean": ("bfiu", "booleans, or of 0.0, 1.0 and NaN"),
@@ -52,7 +53,7 @@ class Features:
 
     def __init__(self, source: bytes, schema: Schema, where: str = FILE) -> None:
         self.source = source
-        self._where = where
+        self.where = where
         self._lines = source.decode(errors="replace").splitlines()
         self._columns = schema.made_columns
         self._inputs = [column.name for column in schema.columns + schema.source_columns]
@@ -64,7 +65,7 @@ class Features:
             raise self._failure(error) from error
         self._function: Callable[[Columns], object] = space[FUNCTION]
 
-    def __call__(self, columns: Columns, rows: Sequence[int] | None = None) -> Columns:
+    def __call__(self, columns: Columns, rows: Rows | None = None) -> Columns:
         """New columns for these rows.
 
         Args:
@@ -92,10 +93,12 @@ class Features:
                 )
         return made
 
-    def made(self, columns: Columns, rows: Sequence[int] | None = None) -> Columns:
+    def made(self, columns: Columns, rows: Rows | None = None) -> Columns:
         """The same with infinities, and times beyond the years 1 to 9999, let through."""
         given = {name: _read_only(columns[name]) for name in self._inputs}
         count = len(next(iter(given.values())))
+        if not count:
+            return {one.name: np.empty(0, values.dtype(one.kind)) for one in self._columns}
         try:
             answer = self._run(given)
         except (Exception, SystemExit) as error:
@@ -133,15 +136,15 @@ class Features:
         while end - start > 1:
             middle = (start + end) // 2
             start, end = (start, middle) if fails(start, middle) else (middle, end)
-        return start if count and fails(start, end) else None
+        return start if fails(start, end) else None
 
     def _failure(self, error: BaseException, row: int | None = None) -> ProjectError:
         line, trace = 0, error.__traceback__
         while trace is not None:
-            if trace.tb_frame.f_code.co_filename == self._where:
+            if trace.tb_frame.f_code.co_filename == self.where:
                 line = trace.tb_lineno
             trace = trace.tb_next
-        place = [self._where] + ([f"line {line}"] if line else [])
+        place = [self.where] + ([f"line {line}"] if line else [])
         place += [] if row is None else [f"row {row}"]
         text = f", at `{self._lines[line - 1].strip()}`" if 0 < line <= len(self._lines) else ""
         missing = error.args[0] if isinstance(error, KeyError) and error.args else None
@@ -156,19 +159,19 @@ class Features:
         if not isinstance(answer, Mapping):
             raise ProjectError(
                 f"{FUNCTION} must answer a dict of arrays by column, not {type(answer).__name__}",
-                where=self._where,
+                where=self.where,
             )
         names = [column.name for column in self._columns]
         for name in names:
             if name not in answer:
                 raise ProjectError(
-                    f"makes no column {name!r}, which {DECLARED} declares", where=self._where
+                    f"makes no column {name!r}, which {DECLARED} declares", where=self.where
                 )
         for name in answer:
             if name not in names:
                 raise ProjectError(
                     f"makes a column {name!r}, which {DECLARED} does not declare",
-                    where=self._where,
+                    where=self.where,
                     cure=nearest(str(name), names),
                 )
         return {
@@ -177,7 +180,7 @@ class Features:
 
     def _array(self, column: Column, data: object, count: int) -> Array:
         """What was answered for one column as its canonical array, infinities included."""
-        where = f"{self._where}, column {column.name!r}"
+        where = f"{self.where}, column {column.name!r}"
         if type(data) is not np.ndarray or data.shape != (count,):
             found = f"an array of shape {data.shape}" if isinstance(data, np.ndarray) else ""
             raise ProjectError(
@@ -213,7 +216,7 @@ def complete_table(
     tables: Sequence[SourceTable],
     features: Features | None,
     *,
-    rows: Sequence[int],
+    rows: Rows,
     where: str,
 ) -> Columns:
     """The same for the rows of a table, where no client is to be told.

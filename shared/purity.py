@@ -14,8 +14,7 @@ import numpy as np
 
 from shared import values
 from shared.errors import DataError, InputError, ProjectError
-from shared.feature_rules import FILE
-from shared.features import Features
+from shared.features import Features, Rows
 from shared.schema import Column, Schema
 from shared.values import Array, Columns
 
@@ -28,7 +27,12 @@ _CURE = (
 )
 
 
-def prove(features: Features, columns: Columns, schema: Schema, rows: Sequence[int]) -> None:
+def prove(
+    features: Features,
+    columns: Columns,
+    schema: Schema,
+    rows: Rows,
+) -> None:
     """Ask for a sample of rows, and for odd ones, in different company.
 
     Args:
@@ -77,7 +81,7 @@ def prove(features: Features, columns: Columns, schema: Schema, rows: Sequence[i
                 raise ProjectError(
                     f"of {names[row]} it makes {made[row]!s} among {count} rows, and "
                     f"{other[name][row]!s} {how}",
-                    where=f"{FILE}, column {name!r}",
+                    where=f"{features.where}, column {name!r}",
                     cure=_CURE,
                 )
 
@@ -95,7 +99,7 @@ def _tell(features: Features, odd: Columns, said: Sequence[str], error: ProjectE
             raise ProjectError(
                 f"a request may bring a row with {words}, and for such a row it fails: "
                 f"{alone.message}",
-                where=(alone.where or FILE).partition(", row")[0],
+                where=(alone.where or features.where).partition(", row")[0],
                 cure=alone.cure or error.cure,
             ) from None
 

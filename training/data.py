@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from shared import sources, tables, values
-from shared.errors import DataError, nearest
+from shared import purity, tables, values
+from shared.errors import DataError, ProjectError, nearest
+from shared.feature_rules import FILE, digest
+from shared.features import Features, complete_table
 from shared.inferring import infer_target
 from shared.problem import Problem, Split
 from shared.schema import Column, Schema, Target
@@ -71,6 +73,7 @@ class Data:
         dropped: how many rows had no target.
         stream: where all training rows come from, if they do not fit into memory.
         transforms: as fitted on all training rows, if they are streamed.
+        features: what makes some of the columns, if the project has it.
     """
 
     schema: Schema
@@ -79,6 +82,7 @@ class Data:
     dropped: int
     stream: Stream | None = None
     transforms: Transforms | None = None
+    features: Features | None = None
 
     @property
     def train(self) -> Part:
@@ -110,6 +114,7 @@ def read(environment: Environment, problem: Problem) -> Data:
     Raises:
         DataError: a channel or file is missing or unreadable, the target or the split's column is
             not there, a split is empty or too small, or the training rows hold one class only.
+        ProjectError: features.py is not there, or wrong.
     """
     place = environment.table("train")
     if "train" in environment.sharded and len(environment.hosts) > 1:
@@ -123,7 +128,9 @@ def read(environment: Environment, problem: Problem) -> Data:
     needed = [str(name) for name in {"time": [how.time], "column": [how.column]}.get(how.by, [])]
     for name in needed:
         _require(names, name, "the split needs this column")
-    width = len(names) + sum(len(source.columns) for source in problem.sources)
+    schema = problem.schema(target)
+    features = _features(environment, problem, schema)
+    width = len(names) + len(schema.source_columns) + len(schema.made_columns)
     streamed = streaming.wanted(tables.cells(place) // len(names) * width, environment.memory)
     table = tables.read(place, [target.name, *needed] if streamed else None)
     # Before rows are dropped, so that a mistake is counted as the file counts it.
@@ -141,11 +148,21 @@ def read(environment: Environment, problem: Problem) -> Data:
         SourceTable.build(source, tables.read(environment.table(SOURCE_PREFIX + source.name)))
         for source in problem.sources
     )
-    found = Data(problem.schema(target), {}, looked_up, int(np.count_nonzero(~labelled)))
+    dropped = int(np.count_nonzero(~labelled))
+    found = Data(problem.schema(target), {}, looked_up, dropped, features=features)
     if streamed:
         del table
         return _streamed(found, problem, place, labelled=labelled, answers=answers, rows=rows)
-    columns = sources.enrich({name: a[labelled] for name, a in own.items()}, looked_up)
+    numbers = np.flatnonzero(labelled)
+    columns = complete_table(
+        {name: a[numbers] for name, a in own.items()},
+        looked_up,
+        features,
+        rows=numbers,
+        where="train",
+    )
+    if features is not None:
+        purity.prove(features, columns, found.schema, numbers)
     parts = {
         name: Part({column: array[places] for column, array in columns.items()}, answers[places])
         for name, places in rows.items()
@@ -176,10 +193,36 @@ def _streamed(
         uses,
         answers[np.sort(rows["training"])],
         {name: len(chosen) for name, chosen in rows.items()},
+        found.features,
     )
-    transforms, columns = stream.survey(found.schema.features)
+    transforms, columns = stream.survey(found.schema)
     parts = {name: Part(columns[name], answers[chosen]) for name, chosen in kept.items()}
     return dataclasses.replace(found, parts=parts, stream=stream, transforms=transforms)
+
+
+def _features(job: Environment, problem: Problem, schema: Schema) -> Features | None:
+    """The project's features.py, which came with the code.
+
+    Raises:
+        ProjectError: it is not there, is another than the project's, or is wrong.
+    """
+    if problem.features is None:
+        return None
+    try:
+        source = job.features.read_bytes()
+    except OSError as error:
+        raise ProjectError(
+            f"cannot be read: {error.strerror}",
+            where=str(job.features),
+            cure=f"By hand: --features path/to/{FILE}",
+        ) from None
+    if digest(source) != problem.features.sha256:
+        raise ProjectError(
+            "is another than project.json speaks of",
+            where=str(job.features),
+            cure=f"Bring code and project.json of one project, and of one state of its {FILE}",
+        )
+    return Features(source, schema)
 
 
 def split(table: pyarrow.Table, how: Split) -> dict[str, Rows]:

@@ -54,7 +54,12 @@ def export_bundle(
     say("stage", "bundle")
     found, transforms = prepared.found, prepared.transforms
     rows = golden.make(
-        found.schema, transforms, prepared.target_transform, found.tables, run=by_onnx
+        found.schema,
+        transforms,
+        prepared.target_transform,
+        found.tables,
+        run=by_onnx,
+        features=found.features,
     )
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
@@ -77,6 +82,7 @@ def export_bundle(
             libraries=libraries(),
             training_job=prepared.job.job,
             parent=parent,
+            features=found.features,
         )
     written.verify(by_onnx)
     return written

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from shared import documents, hyperparameters, storage
 from shared.errors import DataError, HyperparameterError
+from shared.feature_rules import FILE
 from training import memory
 
 LAYOUT = Path("/opt/ml")
+CODE = Path(__file__).parents[1]
 SOURCE_PREFIX = "source_"
 ALONE = "algo-1"
 FIRST_PORT = 7770
@@ -47,6 +49,7 @@ class Environment:
         hosts: the names of all instances of the job, in one order on each; the first one leads.
         sharded: the channels of which each instance has files of its own.
         memory: bytes that the job may take.
+        features: where the project's features.py lies, if it has one: beside the code.
     """
 
     channels: Mapping[str, Path | str]
@@ -61,6 +64,7 @@ class Environment:
     hosts: tuple[str, ...]
     sharded: frozenset[str]
     memory: int
+    features: Path = CODE / FILE
 
     @property
     def leads(self) -> bool:
@@ -137,6 +141,7 @@ def read(arguments: Sequence[str], variables: Mapping[str, str] = os.environ) ->
         hosts=hosts,
         sharded=_sharded(settings / "inputdataconfig.json"),
         memory=memory.allowance(),
+        features=flags.features or CODE / FILE,
     )
 
 
@@ -274,6 +279,9 @@ Hyperparameters, each with its default:
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a hyperparameter"
+    )
+    parser.add_argument(
+        "--features", type=Path, metavar="FILE", help=f"the project's {FILE} (beside the code)"
     )
     parser.add_argument("--model", type=Path, metavar="DIR", help="for the bundle (BASE/model)")
     parser.add_argument(

@@ -1,8 +1,8 @@
 """The rows of a retraining: new ones, and old ones against forgetting.
 
-All have the deployed model's columns, its source tables' included. Here: reading both, splitting
-the new ones by the project's own rule, drawing old ones. Not here: what is done with them
-(retrain.py).
+All have the deployed model's columns, those of its source tables and its features.py included.
+Here: reading both, splitting the new ones by the project's own rule, drawing old ones. Not here:
+what is done with them (retrain.py).
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import arrivals, sources, tables, values
+from shared import arrivals, tables, values
 from shared.arrivals import Arrivals
 from shared.bundle import Bundle
 from shared.errors import DataError, ProjectError
+from shared.features import complete_table
 from shared.problem import Problem, Split
 from shared.schema import Column
 from shared.values import Columns
@@ -63,7 +64,9 @@ class Material:
         together = np.concatenate([new.target, old.target])
         training = Part(_joined(new.columns, old.columns), together)
         parts = {**self.parts, "training": training}
-        return Data(deployed.schema, parts, deployed.sources, self.dropped)
+        return Data(
+            deployed.schema, parts, deployed.sources, self.dropped, features=deployed.features
+        )
 
 
 def read(
@@ -126,9 +129,9 @@ def _old(place: Path | str, how: Split, deployed: Bundle) -> dict[str, Part]:
     for block in tables.blocks(place):
         for name, chosen in kept.items():
             at = places[chosen] - start
-            some = block.take(at[(at >= 0) & (at < block.num_rows)])
-            own = tables.to_columns(some, schema.columns, where)
-            found[name].append(sources.enrich(own, deployed.sources))
+            at = at[(at >= 0) & (at < block.num_rows)]
+            own = tables.to_columns(block.take(at), schema.columns, where)
+            found[name].append(_complete(own, deployed, at + start, where))
         start += block.num_rows
     return {name: Part(_joined(*found[name]), answers[kept[name]]) for name in SPLITS}
 
@@ -173,8 +176,15 @@ def _limits(arrived: Arrivals, how: Split) -> Split:
 
 
 def _parts(arrived: Arrivals, deployed: Bundle, rows: Mapping[str, data.Rows]) -> dict[str, Part]:
-    whole = Part(sources.enrich(arrived.columns, deployed.sources), arrived.target)
+    where = "the new rows that have a target"
+    columns = _complete(arrived.columns, deployed, np.arange(len(arrived)), where)
+    whole = Part(columns, arrived.target)
     return {name: whole.take(places) for name, places in rows.items()}
+
+
+def _complete(own: Columns, deployed: Bundle, rows: data.Rows, where: str) -> Columns:
+    """With the columns of the deployed model's sources and of its features.py."""
+    return complete_table(own, deployed.sources, deployed.features, rows=rows, where=where)
 
 
 def _joined(*columns: Columns) -> Columns:

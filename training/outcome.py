@@ -174,9 +174,7 @@ def assess(prepared: Prepared, trainer: Trainer, measured: Measured) -> Assessme
             curves.confusion(truth, test.choice, len(target.classes)) if target.classes else ()
         ),
         residuals=None if target.classes else curves.residuals(truth, test.values),
-        slices=slices.find(
-            schema.columns + schema.source_columns, found.parts["test"].columns, truth, test
-        ),
+        slices=slices.find(schema.all_columns, found.parts["test"].columns, truth, test),
         importance=_importance(prepared, trainer),
         quality=model_quality.statistics(test, truth),
         constraints=model_quality.constraints(test, truth),

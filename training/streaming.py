@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared import sources, tables
-from shared.schema import Column
+from shared import purity, tables
+from shared.features import Features, complete_table
+from shared.schema import Column, Schema
 from shared.sources import SourceTable
 from shared.table_files import Location
 from shared.transforms import Fitting, Transforms
@@ -51,6 +52,7 @@ class Stream:
         uses: of each row [n] of the data, labelled or not: LEARN, and the KEEP of its split.
         answers: the training rows' target, in the data's order: int64 class numbers, or float64.
         rows: how many rows each split has.
+        features: what makes more columns of these, if the project has it.
     """
 
     location: Location
@@ -59,36 +61,52 @@ class Stream:
     uses: npt.NDArray[np.uint8]
     answers: npt.NDArray[Any]
     rows: Mapping[str, int]
+    features: Features | None = None
 
     def training(self) -> Iterator[Columns]:
-        """Own and source columns of the training rows, block by block.
+        """All columns of the training rows, block by block.
 
         Raises:
             DataError: a value is not what its column accepts; it names file, row and column.
+            ProjectError: features.py fails.
         """
-        for columns, uses in self._blocks():
+        for columns, uses, _ in self._blocks():
             yield _taken(columns, uses & LEARN)
 
-    def survey(self, features: Sequence[Column]) -> tuple[Transforms, Mapping[str, Columns]]:
+    def survey(self, schema: Schema) -> tuple[Transforms, Mapping[str, Columns]]:
         """Fit the transforms on the training rows, and keep the rows of each split to be kept.
 
         Raises:
             DataError: as `training`, or a column cannot be fitted.
+            ProjectError: as `training`, or features.py is not pure.
         """
-        fitting = Fitting(features)
+        fitting = Fitting(schema.features)
+        unproved = self.features
         kept: dict[str, list[Columns]] = {split: [] for split in KEEP}
-        for columns, uses in self._blocks():
+        for columns, uses, rows in self._blocks():
+            if unproved is not None and len(rows):
+                purity.prove(unproved, columns, schema, rows)
+                unproved = None
             fitting.add(_taken(columns, uses & LEARN))
             for split, mark in KEEP.items():
                 kept[split].append(_taken(columns, uses & mark))
         return fitting.done(), {split: _joined(blocks) for split, blocks in kept.items()}
 
-    def _blocks(self) -> Iterator[tuple[Columns, npt.NDArray[np.uint8]]]:
+    def _blocks(self) -> Iterator[tuple[Columns, npt.NDArray[np.uint8], Places]]:
+        """Columns, uses and numbers of the rows that are used."""
         start = 0
         for table in tables.blocks(self.location):
             own = tables.to_columns(table, self.columns, "train")
             end = start + table.num_rows
-            yield sources.enrich(own, self.tables), self.uses[start:end]
+            used = np.flatnonzero(self.uses[start:end])
+            columns = complete_table(
+                {name: array[used] for name, array in own.items()},
+                self.tables,
+                self.features,
+                rows=used + start,
+                where="train",
+            )
+            yield columns, self.uses[start:end][used], used + start
             start = end
 
 

@@ -4,6 +4,10 @@ A column's values are dealt out anew among the validation rows, a few times; how
 loses is the column's worth. Columns that say the same hide each other: each alone seems worth
 little, since the other still tells. So a source's columns are also dealt out together.
 
+What a source or features.py gives is an input of its own: dealing out a key does not look anything
+up again, nor does dealing out a column make anything of it anew. What features.py makes is also
+dealt out together.
+
 Encoding looks at one row at a time, so dealing out a raw column and encoding it gives the same as
 encoding and dealing out what became of it: each row is encoded once.
 """
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shared.feature_rules import FILE
 from shared.schema import Schema
 from shared.transforms import Encoded, Transforms
 
@@ -33,7 +38,8 @@ class Importance:
     """What some columns are worth.
 
     Args:
-        name: the column; or the source with a dot and a star: all its columns together.
+        name: the column; or the source, or features.py, with a dot and a star: all its columns
+            together.
         mean: how much of the headline is lost, over the repeats; negative: chance.
         deviation: its standard deviation between the repeats.
     """
@@ -46,7 +52,8 @@ class Importance:
 def places(schema: Schema, transforms: Transforms) -> dict[str, Places]:
     """Where each input lies in the matrices that the network reads: numeric and code columns.
 
-    A source of two inputs or more is there, too, under its name with a dot and a star.
+    A source of two inputs or more is there, too, under its name with a dot and a star; and so is
+    features.py.
     """
     numeric = {name: place for place, name in enumerate(transforms.numeric_names)}
     codes = {name: place for place, (name, _) in enumerate(transforms.categories)}
@@ -62,13 +69,15 @@ def places(schema: Schema, transforms: Transforms) -> dict[str, Places]:
             [numeric[name] for name in alone.numeric_names],
             [codes[name] for name, _ in alone.categories],
         )
-    sources: dict[str, list[str]] = {}
-    for column in schema.source_columns:
-        if column.feature:
-            sources.setdefault(column.name.split(".", 1)[0], []).append(column.name)
-    for source, names in sources.items():
+    together: dict[str, list[str]] = {}
+    for column in schema.features:
+        if column in schema.source_columns:
+            together.setdefault(f"{column.name.split('.', 1)[0]}.*", []).append(column.name)
+        if column in schema.made_columns:
+            together.setdefault(f"{FILE}.*", []).append(column.name)
+    for whole, names in together.items():
         if len(names) > 1:
-            found[f"{source}.*"] = (
+            found[whole] = (
                 [place for name in names for place in found[name][0]],
                 [place for name in names for place in found[name][1]],
             )

@@ -280,7 +280,8 @@ def _inputs(content: Content) -> str:
         return f"{head}<p>The validation rows are all of one class, so it cannot be told.</p>"
     sources = any(one.name.endswith(".*") for one in found.importance)
     together = (
-        ' A source with <b>.*</b> (<span class="key b"></span>) is all its columns together: '
+        ' A name with <b>.*</b> (<span class="key b"></span>) is all columns of a source, or of '
+        "features.py, together: "
         "columns that say the same hide each other."
         if sources
         else " Columns that say the same hide each other."
