@@ -104,10 +104,9 @@ class Model:
         else:
             columns = bundle.schema.from_cells(*request.split(self._names))
         validated = perf_counter_ns()
-        parts = []
-        for chunk in chunks(columns):
-            enriched = bundle.enrich(chunk)
-            parts.append((enriched, bundle.transforms.encode(enriched)))
+        # All rows are enriched at once, so that a mistake is told by its place in the request.
+        enriched = bundle.enrich(columns)
+        parts = [(chunk, bundle.transforms.encode(chunk)) for chunk in chunks(enriched)]
         transformed = perf_counter_ns()
         scored = [self.run(encoded) for _, encoded in parts]
         outputs = scored[0] if len(scored) == 1 else np.concatenate(scored)

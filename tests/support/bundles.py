@@ -20,9 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from shared import bundle as bundles
 from shared import golden
+from shared.features import Features, complete
 from shared.hyperparameters import embedding_width
 from shared.schema import Column, Schema, Target, Task
-from shared.sources import Source, SourceTable, enrich
+from shared.sources import Source, SourceTable
 from shared.transforms import Encoded, TargetTransform, Transforms
 
 COLUMNS = (
@@ -58,6 +59,19 @@ ROW: dict[str, Any] = {
 """One good row of a request."""
 
 
+MADE = (Column("area", "numeric"), Column("wet", "boolean"))
+FEATURES = """\
+import numpy as np
+
+
+def features(columns):
+    first = [np.nan if c is None else float(c.encode("ascii")[0]) for c in columns["carrier"]]
+    wet = [sky == "rain" for sky in columns["weather.sky"]]
+    return {"area": columns["distance"] ** 2 + np.array(first), "wet": np.array(wet)}
+"""
+"""Makes MADE. It fails for a carrier that is not ASCII, and overflows for a great distance."""
+
+
 def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """Good rows of a request, one value in ten missing where it may be."""
     random = np.random.default_rng(seed)
@@ -89,6 +103,7 @@ def build(
     training_rows: Sequence[dict[str, Any]] | None = None,
     source: bool = True,
     widths: Sequence[int] = (64,),
+    features: str | None = None,
 ) -> Path:
     """Write a bundle that serves `task`; the same arguments give the same bytes.
 
@@ -99,12 +114,14 @@ def build(
         training_rows: what the transforms are fitted on; `rows` unless given.
         source: whether the weather is looked up.
         widths: neurons of each hidden layer.
+        features: a features.py that makes MADE.
     """
     target = TARGETS[task]
     tables = [weather()] if source else []
     found = tuple(column for table in tables for column in table.source.named_columns)
-    schema = Schema(tuple(columns), found, target)
-    training = enrich(schema.from_records(training_rows or rows(500)), tables)
+    schema = Schema(tuple(columns), found, target, MADE if features else ())
+    code = Features(features.encode(), schema) if features else None
+    training = complete(schema.from_records(training_rows or rows(500)), tables, code)
     transforms = Transforms.fit(training, schema.features)
     delays = np.random.default_rng(1).normal(10, 5, 100)
     target_transform = TargetTransform.fit(delays, target)
@@ -125,11 +142,12 @@ def build(
         transforms=transforms,
         target_transform=target_transform,
         sources=tables,
-        golden=golden.make(schema, transforms, target_transform, tables, run=run),
+        golden=golden.make(schema, transforms, target_transform, tables, run, features=code),
         model_files={bundles.MODEL: model},
         hyperparameters={},
         metrics={},
         libraries={},
+        features=code,
     )
     model.unlink()
     return written.path
