@@ -393,8 +393,10 @@ class _Checked:
                 'For example: [features.columns] and below it: ratio = { kind = "numeric" }',
             )
             return None
-        with self._mistakes.noted("features"):
-            feature_rules.check(source, str(path))
+        try:
+            feature_rules.check(source)
+        except ProjectError as error:
+            self._mistakes.add(str(error.where), error.message, error.cure)
         columns = self._columns("features.columns", section.columns)
         with self._mistakes.noted("features.columns"):
             return source, Declaration(columns, feature_rules.digest(source))

@@ -5,7 +5,7 @@ manifest.json             format, project, task, digests, libraries, metrics, hy
 schema.json               columns and target
 transforms.json           fitted transforms, and the target's
 sources.json, sources/    source declarations; one .npz of plain arrays each
-features.py               the project's own features: code, run when the bundle is loaded
+features.py               the project's own features: code, run when rows are first encoded
 model.onnx, model.keras   the network
 golden.json               synthetic rows with their encodings, outputs and predictions
 code/, 1/                 only where a container wants them
@@ -395,7 +395,7 @@ def _check_name(name: str, where: str) -> None:
 
 
 def _features(directory: Path, manifest: Manifest, schema: Schema) -> Features | None:
-    """The bundle's features.py, whose bytes are those that the manifest names.
+    """The bundle's features.py, whose bytes are those that the manifest names; it is not run yet.
 
     Raises:
         BundleError: it is there and the schema has no columns of it, or the other way round; or it

@@ -6,7 +6,7 @@
 
 It is given the row's own columns and the sources', as values.py has them, and answers new ones. Its
 text travels in the training job's code and in the bundle. It is code: whoever can write a bundle
-can run code where the bundle is loaded.
+can run code where the bundle is used.
 
 Here: running it, and what it may answer. Not here: what it may hold (feature_rules.py), nor whether
 it answers the same in any company of rows (purity.py).
@@ -15,6 +15,7 @@ it answers the same in any company of rows (purity.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +41,7 @@ _FIRST, _LAST = np.array(["0000-12-31", "10000-01-02"], dtype=values.TIME)
 
 
 class Features:
-    """A features.py, read and ready.
+    """A features.py, read; it is run when it is first asked for values, not before.
 
     Args:
         source: its bytes.
@@ -48,7 +49,7 @@ class Features:
         where: names it in messages.
 
     Raises:
-        ProjectError: as `check`; or what stands outside of its function fails.
+        ProjectError: see `check`.
     """
 
     def __init__(self, source: bytes, schema: Schema, where: str = FILE) -> None:
@@ -57,13 +58,7 @@ class Features:
         self._lines = source.decode(errors="replace").splitlines()
         self._columns = schema.made_columns
         self._inputs = [column.name for column in schema.columns + schema.source_columns]
-        space: dict[str, Any] = {"__name__": FUNCTION}
-        tree = check(source, where)
-        try:
-            exec(compile(tree, where, "exec"), space)  # noqa: S102 - the project's code is to run
-        except (Exception, SystemExit) as error:
-            raise self._failure(error) from error
-        self._function: Callable[[Columns], object] = space[FUNCTION]
+        self._tree = check(source, where)
 
     def __call__(self, columns: Columns, rows: Rows | None = None) -> Columns:
         """New columns for these rows.
@@ -101,6 +96,8 @@ class Features:
             return {one.name: np.empty(0, values.dtype(one.kind)) for one in self._columns}
         try:
             answer = self._run(given)
+        except ProjectError:
+            raise
         except (Exception, SystemExit) as error:
             row = self._first_failing(given, count)
             raise self._failure(error, row if row is None or rows is None else rows[row]) from error
@@ -117,6 +114,16 @@ class Features:
             return True
 
         return np.array([one(row) for row in range(len(columns[self._inputs[0]]))], dtype=np.bool_)
+
+    @cached_property
+    def _function(self) -> Callable[[Columns], object]:
+        space: dict[str, Any] = {"__name__": FUNCTION}
+        try:
+            exec(compile(self._tree, self.where, "exec"), space)  # noqa: S102 - it is to be run
+        except (Exception, SystemExit) as error:
+            raise self._failure(error) from error
+        function: Callable[[Columns], object] = space[FUNCTION]
+        return function
 
     def _run(self, given: Columns) -> object:
         with np.errstate(all="ignore"):

@@ -111,7 +111,7 @@ def draft(
         "[data.columns]   # kind: numeric, category, boolean or datetime",
         *_columns(inference),
         "",
-        "# [features.columns]   # what features.py, beside this file, makes of them: docs/features.md",
+        "# [features.columns]   # what features.py beside this file makes: docs/features.md",
         '# ratio = { kind = "numeric" }',
         "",
         "[training]",

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shared.feature_rules import Declaration, digest
 from shared.hyperparameters import Choice, Range
 from shared.problem import Problem, Split, Tuning
 from shared.schema import Column, Target, Task
@@ -40,6 +41,18 @@ SEARCH = Tuning(
         "dropout": Choice((0.0, 0.2)),
     },
 )
+FEATURES = b"""\
+import numpy as np
+
+
+def features(columns):
+    whole = columns["age"] * columns["shop.size"]
+    fruits = columns["fruit"].tolist()
+    first = np.array([None if one is None else one[0] for one in fruits], dtype=object)
+    weight = np.where(columns["weight"] > 0, columns["weight"], np.nan)
+    return {"worn": whole / weight, "abc": first}
+"""
+MADE = Declaration((Column("worn", "numeric"), Column("abc", "category")), digest(FEATURES))
 QUICK = {"units": 16, "layers": 1, "batch_size": 32, "epochs": 3, "learning_rate": 0.01}
 
 

@@ -149,7 +149,8 @@ def test_what_it_may_not_hold_is_told_with_its_line_and_without_running_it(
 
 def test_what_fails_outside_of_the_function_is_told_with_its_line() -> None:
     with pytest.raises(ProjectError) as caught:
-        Features(b"import math\nx = math.sqrt(-1)\ndef features(columns): ...", schema(*MADE))
+        text = b"import math\nx = math.sqrt(-1)\ndef features(columns): ..."
+        Features(text, schema(*MADE))(COLUMNS)
     assert "features.py, line 2: ValueError" in str(caught.value)
 
 
