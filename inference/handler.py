@@ -21,6 +21,7 @@ import numpy.typing as npt
 from inference import codecs
 from shared import bundle as bundles
 from shared import predictions
+from shared.cells import Cells
 from shared.errors import BundleError
 from shared.predictions import Predictions
 from shared.transforms import Encoded
@@ -119,6 +120,9 @@ class Model:
 
 def chunks(columns: Columns) -> Iterator[Columns]:
     """`columns` in pieces of at most CHUNK_ROWS rows."""
+    if isinstance(columns, Cells):
+        yield columns
+        return
     rows = len(next(iter(columns.values())))
     if rows <= CHUNK_ROWS:
         yield columns

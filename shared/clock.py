@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from shared.elementary import MANY, ONE, Number, Ops
 from shared.errors import DataError
 from shared.schema import Column
 from shared.values import Array
@@ -35,13 +37,6 @@ PERIODS = {
 }
 ZONE_YEARS = (1900, 2100)
 _NAT, _LATEST = int(np.iinfo(np.int64).min), int(np.iinfo(np.int64).max)
-
-# As arrays: numpy takes longer to make one of a number than to divide a few by it.
-_MINUTE: Ints = np.array(MINUTE)
-_HOUR: Ints = np.array(HOUR)
-_DAY: Ints = np.array(DAY)
-_THURSDAY: Ints = np.array(3)
-_WEEK: Ints = np.array(7)
 
 
 @dataclass(frozen=True)
@@ -164,9 +159,9 @@ def circle(part: str) -> tuple[tuple[float, float], ...]:
 
 
 class Clocks:
-    """Encodes the datetime columns of a chunk of rows.
+    """Encodes the datetime columns of rows.
 
-    Outputs come in the order of `names`: sine and cosine of each part of each column, 0 and 0 where
+    Outputs come in the order of `keys`: sine and cosine of each part of each column, 0 and 0 where
     the time is missing, then missing indicators.
     """
 
@@ -174,38 +169,28 @@ class Clocks:
         self, clocks: Sequence[Clock], circles: Mapping[str, Sequence[Sequence[float]]]
     ) -> None:
         self.columns = [clock.name for clock in clocks]
-        self.names = [
-            f"{clock.name}.{part}.{axis}"
+        self.keys = [
+            (clock.name, f".{part}.{axis}")
             for clock in clocks
             for part in clock.parts
             for axis in ("sin", "cos")
         ]
-        flagged = [i for i, clock in enumerate(clocks) if clock.indicator]
-        self.names += [f"{clocks[i].name}.missing" for i in flagged]
-        self._flagged = np.array(flagged, dtype=np.intp)
-        self._zones = [
-            (
-                i,
+        self._flagged = [i for i, clock in enumerate(clocks) if clock.indicator]
+        self.keys += [(clocks[i].name, ".missing") for i in self._flagged]
+        points = {part: [(float(a), float(b)) for a, b in circles[part]] for part in circles}
+        arrays = {part: np.array(points[part], dtype=np.float32) for part in circles}
+        self._alone = [
+            _Dial(clock.transitions, clock.offsets, [(_PARTS[p], points[p]) for p in clock.parts])
+            for clock in clocks
+        ]
+        self._together = [
+            _Dial(
                 np.array(clock.transitions, dtype=np.int64),
                 np.array(clock.offsets, dtype=np.int64),
+                [(_PARTS[part], arrays[part]) for part in clock.parts],
             )
-            for i, clock in enumerate(clocks)
-            if clock.transitions or clock.offsets != (0,)
+            for clock in clocks
         ]
-        parts = [(i, part) for i, clock in enumerate(clocks) for part in clock.parts]
-        used = sorted({part for _, part in parts})
-        rows = [(0.0, 0.0)]
-        self._parts = []
-        for part in used:
-            where = [row for row, (_, other) in enumerate(parts) if other == part]
-            owners = [parts[row][0] for row in where]
-            whole = owners == list(range(len(clocks)))
-            self._parts.append(
-                (part, np.array(where), None if whole else np.array(owners), np.array(len(rows)))
-            )
-            rows += [(float(sine), float(cosine)) for sine, cosine in circles[part]]
-        self._owners = np.array([i for i, _ in parts], dtype=np.intp)
-        self._circles = np.array(rows, dtype=np.float32)
 
     def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.float32]:
         """Encode rows.
@@ -214,47 +199,88 @@ class Clocks:
             chunk: datetime64[us] [n], one for each of `columns`.
 
         Returns:
-            float32 [n, len(names)].
+            float32 [n, len(keys)].
         """
         rows = len(chunk[0])
-        times = np.concatenate(chunk).view(np.int64).reshape(len(chunk), rows)
-        missing = times == _NAT
-        for i, transitions, offsets in self._zones:
-            times[i] += offsets[np.searchsorted(transitions, times[i], side="right")]
-        days = times // _DAY
-        within = times - days * _DAY
-        at = np.empty((len(self._owners), rows), dtype=np.int64)
-        for part, where, owners, start in self._parts:
-            if owners is None:
-                at[where] = _part(part, days, within) + start
+        result = np.empty((rows, len(self.keys)), dtype=np.float32)
+        end, flags = 0, []
+        for times, dial in zip(chunk, self._together, strict=True):
+            moments = times.astype(np.int64)
+            missing = moments == _NAT
+            start = end
+            for points in _points(moments, dial, MANY):
+                result[:, end : end + 2] = points
+                end += 2
+            result[missing, start:end] = 0.0
+            flags.append(missing)
+        for place, i in enumerate(self._flagged, end):
+            result[:, place] = flags[i]
+        return result
+
+    def one(self, cells: Sequence[int | None]) -> list[float]:
+        """Encode one row: microseconds, or None, for each of `columns` → one for each of `keys`."""
+        result: list[float] = []
+        for moment, dial in zip(cells, self._alone, strict=True):
+            if moment is None:
+                result += [0.0] * (2 * len(dial.parts))
             else:
-                at[where] = _part(part, days.take(owners, 0), within.take(owners, 0)) + start
-        if np.count_nonzero(missing):
-            at[missing.take(self._owners, 0)] = 0
-        points = self._circles.take(at.T, 0).reshape(rows, 2 * len(self._owners))
-        if not self._flagged.size:
-            return points
-        return np.concatenate([points, missing[self._flagged].T.astype(np.float32)], axis=1)
+                for point in _points(moment, dial, ONE):
+                    result += point
+        result += [float(cells[i] is None) for i in self._flagged]
+        return result
 
 
-def _part(part: str, days: Ints, within: Ints) -> Ints:
-    """The part's value, counted from 0; anything where the time is missing."""
-    if part == "minute_of_day":
-        return within // _MINUTE
-    if part == "hour":
-        return within // _HOUR
-    if part == "weekday":
-        return (days + _THURSDAY) % _WEEK
-    dates = days.astype("datetime64[D]")
-    if part == "day":
-        return _since(dates, "datetime64[M]")
-    if part == "dayofyear":
-        return _since(dates, "datetime64[Y]")
-    return dates.astype("datetime64[M]").astype(np.int64) % 12
+class _Dial(NamedTuple):
+    """One clock's time zone, and each part's formula and circle."""
+
+    transitions: Sequence[int] | Ints
+    offsets: Sequence[int] | Ints
+    parts: Sequence[tuple[Callable[[Number, Number], Number], Any]]
 
 
-def _since(dates: Array, unit: str) -> Ints:
-    """Days since the month or the year began."""
-    begun = dates.astype(unit).astype("datetime64[D]")
-    days: Ints = (dates - begun).astype(np.int64)
-    return days
+def _points(moment: Number, dial: _Dial, ops: Ops) -> list[Any]:
+    """For each part of the dial the point on its circle: a pair, or for n moments [n, 2]."""
+    local = moment + dial.offsets[ops.rank(dial.transitions, moment)]
+    days = local // DAY
+    within = local - days * DAY
+    return [points[value(days, within)] for value, points in dial.parts]
+
+
+# Formulas of one number or an array: days since 1970 and microseconds within the day → a part's
+# value, counted from 0. The calendar's are Howard Hinnant's (chrono-compatible date algorithms):
+# years that begin in March end with the leap day.
+
+
+def _march(days: Number) -> tuple[Number, Number, Number]:
+    """Year and day of the year, both as of 1 March; and the month, March being 0."""
+    since = days + 719_468
+    era = since // 146_097
+    day = since - era * 146_097
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day = day - (365 * year + year // 4 - year // 100)
+    return year + era * 400, day, (5 * day + 2) // 153
+
+
+def _day(days: Number, _: Number) -> Number:
+    _, day, month = _march(days)
+    return day - (153 * month + 2) // 5
+
+
+def _day_of_year(days: Number, _: Number) -> Number:
+    year, _, month = _march(days)
+    before = year - 1 + (month >= 10)
+    return days + 719_162 - (365 * before + before // 4 - before // 100 + before // 400)
+
+
+def _month(days: Number, _: Number) -> Number:
+    return (_march(days)[2] + 2) % 12
+
+
+_PARTS: Mapping[str, Callable[[Number, Number], Number]] = {
+    "minute_of_day": lambda _, within: within // MINUTE,
+    "hour": lambda _, within: within // HOUR,
+    "weekday": lambda days, _: (days + 3) % 7,
+    "day": _day,
+    "dayofyear": _day_of_year,
+    "month": _month,
+}

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.elementary import log1p
+from shared.elementary import MANY, ONE, Number, Ops, log1p
 from shared.errors import DataError
 from shared.sampling import Lots, Sample
 from shared.schema import Column
@@ -29,8 +30,6 @@ KNOTS = 256
 HUGE = 1e140
 TINY = 1e-140
 FAR = 1e6
-# As arrays: numpy takes longer to make one of a number than to add a few.
-_ZERO, _LEAST, _MOST = np.array(0.0), np.array(-FAR), np.array(FAR)
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Fitting:
         known = self._sample.values()
         known.sort()
         known[0], known[-1] = self._low, self._high
-        known += _ZERO  # of -0.0 and 0.0 either may have come first
+        known += 0.0  # of -0.0 and 0.0 either may have come first
         if column.kind == "boolean":
             fill = 1.0 if known.mean() > 0.5 else 0.0
             return Scaling(column.name, indicator, fill, 0.0, 1.0, None, (), (), (), 0.0, 1.0)
@@ -123,7 +122,7 @@ class Fitting:
         unit = log_unit(clipped, column.log, f"column {column.name!r}")
         if unit is not None:
             low = max(low, 0.0)
-            clipped = log1p(clipped / unit)
+            clipped = log1p(clipped / unit, MANY)
         centre, spread = location(clipped, column.scale)
         return Scaling(
             column.name, indicator, float(fill), low, high, unit, (), (), (), centre, spread
@@ -193,9 +192,9 @@ def _ranks(data: Floats) -> tuple[tuple[float, ...], tuple[float, ...], tuple[fl
 
 
 class Scaler:
-    """Applies the scalings of all columns to a chunk of rows.
+    """Applies the scalings of all columns to rows.
 
-    Outputs come in the order of `names`: scaled columns (plain, then logarithmic, then ranked),
+    Outputs come in the order of `keys`: scaled columns (plain, then logarithmic, then ranked),
     then missing indicators.
     """
 
@@ -205,17 +204,18 @@ class Scaler:
         ranked = [s for s in scalings if s.knots]
         ordered = plain + logarithmic + ranked
         self.columns = [s.name for s in ordered]
-        flagged = [i for i, s in enumerate(ordered) if s.indicator]
-        self.names = [*self.columns, *(f"{ordered[i].name}.missing" for i in flagged)]
-        self._flagged = np.array(flagged, dtype=np.intp)
+        self._flagged = [i for i, s in enumerate(ordered) if s.indicator]
+        self.keys = [(name, "") for name in self.columns]
+        self.keys += [(ordered[i].name, ".missing") for i in self._flagged]
         self._fill = _column([s.fill for s in ordered])
-        self._low = _column([s.low for s in ordered])
-        self._high = _column([s.high for s in ordered])
-        self._centre = _column([s.centre for s in ordered])
-        self._spread = _column([s.spread for s in ordered])
-        self._unit = _column([s.unit or 1.0 for s in logarithmic])
-        self._log = slice(len(plain), len(plain) + len(logarithmic))
-        self._ranks = [_Ranks(s) for s in ranked]
+        self._alone = [(s.fill, _alone(s)) for s in ordered]
+        self._together: list[tuple[slice, _Step]] = []
+        start = 0
+        for alike in (plain, logarithmic, *([s] for s in ranked)):
+            end = start + len(alike)
+            if alike:
+                self._together.append((slice(start, end), _together(alike)))
+            start = end
 
     def __call__(self, chunk: Sequence[Array]) -> Floats:
         """Scale rows.
@@ -224,9 +224,9 @@ class Scaler:
             chunk: float64 [n], one for each of `columns`.
 
         Returns:
-            float64 [len(names), n].
+            float64 [len(keys), n].
         """
-        count, width = len(self.columns), len(self.names)
+        count, width = len(self.columns), len(self.keys)
         rows = len(chunk[0])
         result = np.empty((width, rows))
         x = result[:count]
@@ -234,45 +234,100 @@ class Scaler:
         missing = np.isnan(x)
         if np.count_nonzero(missing):
             np.copyto(x, self._fill, where=missing)
-        np.maximum(x, self._low, out=x)
-        np.minimum(x, self._high, out=x)
-        # Which of -0.0 and 0.0 a maximum returns depends on the CPU; this makes it 0.0.
-        x += _ZERO
-        if self._unit.size:
-            logs = x[self._log]
-            logs /= self._unit
-            x[self._log] = log1p(logs)
-        for row, ranks in enumerate(self._ranks, self._log.stop):
-            x[row] = ranks(x[row])
-        x -= self._centre
-        x /= self._spread
-        np.maximum(x, _LEAST, out=x)
-        np.minimum(x, _MOST, out=x)
-        if self._flagged.size:
+        for some, step in self._together:
+            x[some] = _scaled(x[some], step, MANY)
+        if self._flagged:
             result[count:] = missing.take(self._flagged, axis=0)
         return result
 
+    def one(self, cells: Sequence[float]) -> list[float]:
+        """Scale one row: a number for each of `columns` → one for each of `keys`."""
+        result = [
+            _scaled(x if x == x else fill, step, ONE)  # noqa: PLR0124 - a missing one is NaN
+            for x, (fill, step) in zip(cells, self._alone, strict=True)
+        ]
+        result += [float(cells[i] != cells[i]) for i in self._flagged]
+        return result
 
-class _Ranks:
+
+class _Ranks(NamedTuple):
     """The piecewise line of a ranked column; scikit-learn's QuantileTransformer draws the same."""
 
-    def __init__(self, scaling: Scaling) -> None:
-        self._knots = np.array(scaling.knots)
-        self._upper = np.array(scaling.upper)
-        lower = np.array(scaling.lower)
-        self._on = (lower + self._upper) * 0.5
-        if len(lower) > 1:
-            self._on[0], self._on[-1] = 0.0, 1.0
-        # The last knot has nothing to its right: x is clipped to it.
-        self._width = np.append(self._knots[1:] - self._knots[:-1], 1.0)
-        self._rise = np.append(lower[1:] - self._upper[:-1], 0.0)
+    knots: Sequence[float] | Floats
+    upper: Sequence[float] | Floats
+    on: Sequence[float] | Floats
+    width: Sequence[float] | Floats
+    rise: Sequence[float] | Floats
 
-    def __call__(self, x: Floats) -> Floats:
-        at = np.searchsorted(self._knots, x, side="right") - 1
-        beyond = x - self._knots[at]
-        between = self._upper[at] + beyond / self._width[at] * self._rise[at]
-        ranks: Floats = np.where(beyond == 0.0, self._on[at], between)
-        return ranks
+
+class _Step(NamedTuple):
+    """What is done to a known number: floats, or columns of them for several columns of data."""
+
+    low: Number
+    high: Number
+    unit: Number | None
+    ranks: _Ranks | None
+    centre: Number
+    spread: Number
+    far: bool
+
+
+def _scaled(x: Number, step: _Step, ops: Ops) -> Number:
+    """One number, or a matrix of a row for each column of the step; an array may be changed."""
+    low, high, unit, ranks, centre, spread, far = step
+    x = ops.clip(x, low, high)
+    # Which of -0.0 and 0.0 a maximum returns depends on the CPU; this makes it 0.0.
+    x += 0.0
+    if unit is not None:
+        x /= unit
+        x = log1p(x, ops)
+    elif ranks is not None:
+        at = ops.rank(ranks.knots, x) - 1
+        beyond = x - ranks.knots[at]
+        between = ranks.upper[at] + beyond / ranks.width[at] * ranks.rise[at]
+        x = ops.choose(beyond == 0.0, ranks.on[at], between)
+    x -= centre
+    x /= spread
+    return ops.clip(x, -FAR, FAR) if far else x
+
+
+def _alone(scaling: Scaling) -> _Step:
+    step = _Step(
+        scaling.low,
+        scaling.high,
+        scaling.unit,
+        _ranks_of(scaling) if scaling.knots else None,
+        scaling.centre,
+        scaling.spread,
+        far=False,
+    )
+    ends = [_scaled(end, step, ONE) for end in (scaling.low, scaling.high)]
+    return step._replace(far=max(map(abs, ends)) > FAR / 2)
+
+
+def _together(scalings: Sequence[Scaling]) -> _Step:
+    """Of columns that are all plain, all logarithmic, or one that is ranked."""
+    first, alone = scalings[0], [_alone(s) for s in scalings]
+    return _Step(
+        _column([s.low for s in scalings]),
+        _column([s.high for s in scalings]),
+        None if first.unit is None else _column([s.unit or 1.0 for s in scalings]),
+        _Ranks(*map(np.array, alone[0].ranks)) if alone[0].ranks else None,
+        _column([s.centre for s in scalings]),
+        _column([s.spread for s in scalings]),
+        any(step.far for step in alone),
+    )
+
+
+def _ranks_of(scaling: Scaling) -> _Ranks:
+    knots, lower, upper = scaling.knots, scaling.lower, scaling.upper
+    on = [(first + last) * 0.5 for first, last in zip(lower, upper, strict=True)]
+    if len(on) > 1:
+        on[0], on[-1] = 0.0, 1.0
+    # The last knot has nothing to its right: x is clipped to it.
+    width = [*(right - left for left, right in pairwise(knots)), 1.0]
+    rise = [*(first - last for last, first in zip(upper, lower[1:], strict=False)), 0.0]
+    return _Ranks(knots, upper, on, width, rise)
 
 
 def _column(numbers: Sequence[float]) -> Floats:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from shared import documents, values
+from shared.cells import FEW, Cells
 from shared.errors import InputError, KitError, ProjectError, nearest
 from shared.values import Array, Columns, Kind, Mistake
 
@@ -194,6 +195,10 @@ class Schema:
         return itemgetter(*names)
 
     @cached_property
+    def _own_kinds(self) -> dict[str, Kind]:
+        return {name: kind for kind, names, _ in self._kinds for name in names}
+
+    @cached_property
     def _required(self) -> tuple[str, ...]:
         return tuple(name for name, column in self._by_name.items() if not column.nullable)
 
@@ -305,20 +310,29 @@ class Schema:
         convert: Callable[[Kind, Sequence[Any]], Array],
     ) -> Columns:
         """Convert all columns of a kind at once: a request of one row has many of them."""
+        few = rows <= FEW and len(groups) == len(self._kinds)
         result: dict[str, Array] = {}
-        for kind, names, cells in groups:
+        cells: list[dict[str, Any]] = [{} for _ in range(rows if few else 0)]
+        for kind, names, given in groups:
+            flat = list(chain.from_iterable(given))
             try:
-                array = convert(kind, list(chain.from_iterable(cells)))
+                if few:
+                    found = values.cells_of(convert)(kind, flat)
+                    for number, row in enumerate(cells):
+                        row.update(zip(names, found[number::rows], strict=True))
+                else:
+                    array = convert(kind, flat)
+                    result.update(zip(names, array.reshape(len(names), rows), strict=True))
             except Mistake as mistake:
-                column, row = divmod(mistake.row, rows)
+                column, row_number = divmod(mistake.row, rows)
                 raise InputError(
-                    mistake.code, mistake.message, row=row, column=names[column]
+                    mistake.code, mistake.message, row=row_number, column=names[column]
                 ) from None
-            result.update(zip(names, array.reshape(len(names), rows), strict=True))
+        columns = Cells(self._own_kinds, cells) if few else result
         for name in self._required:
-            if name in result:
-                self._refuse_null(name, result[name])
-        return result
+            if name in columns:
+                self._refuse_null(name, columns[name])
+        return columns
 
     def _refuse_null(self, name: str, array: Array) -> None:
         absent = values.is_missing(array)

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shared import files, values
+from shared.cells import Cells, Row
+from shared.elementary import MANY, ONE, Number, Ops
 from shared.errors import BundleError, DataError, ProjectError
 from shared.schema import Column
 from shared.values import Array, Columns
@@ -80,6 +82,22 @@ class Source:
         )
 
 
+class _Index(NamedTuple):
+    """Where a table's rows are: arrays for many look-ups, the same memory as views for one.
+
+    Args:
+        groups: each combination of key codes that occurs, as one number, rising.
+        times: each time that occurs, rising; microseconds.
+        positions: of each row its group and its time's rank as one number, rising.
+        moments: each row's time.
+    """
+
+    groups: Sequence[int] | npt.NDArray[np.int64]
+    times: Sequence[int] | npt.NDArray[np.int64]
+    positions: Sequence[int] | npt.NDArray[np.int64]
+    moments: Sequence[int] | npt.NDArray[np.int64]
+
+
 class SourceTable:
     """A source's rows, sorted for look-up; made by `build` or `load`.
 
@@ -94,12 +112,13 @@ class SourceTable:
             dict(zip(_unpack(arrays, f"key{i}"), range(len(arrays[f"key{i}.ends"])), strict=True))
             for i in range(len(source.keys))
         ]
-        self._groups = arrays["groups"]
-        self._times = arrays["times"]
-        self._positions = arrays["positions"]
-        self._rows = len(self._positions)
-        self._moments = self._times[self._positions % (len(self._times) + 1) - 1]
-        self._columns = {
+        times, positions = arrays["times"], arrays["positions"]
+        self._rows = len(positions)
+        moments = times[positions % (len(times) + 1) - 1]
+        self._together = _Index(arrays["groups"], times, positions, moments)
+        self._alone = _Index(*(memoryview(np.ascontiguousarray(a).data) for a in self._together))
+        self._oldest = None if source.tolerance is None else round(source.tolerance * _MICROSECONDS)
+        self.columns: Mapping[str, Array] = {
             name: _with_missing(column, arrays, f"column{i}")
             for i, (name, column) in enumerate(
                 (column.name, column) for column in source.named_columns
@@ -193,46 +212,72 @@ class SourceTable:
         Raises:
             DataError: a key or time column is not there.
         """
-        row = self._find(columns)
-        return {name: data[row] for name, data in self._columns.items()}
-
-    def _find(self, columns: Columns) -> npt.NDArray[np.int64]:
-        """Row of the sorted table for each row asked, or -1."""
-        codes = []
+        codes, moments = [], None
+        there: Any = True
         for ours, levels in zip(self.source.keys, self._levels, strict=True):
             texts = values.texts_of(self._column(columns, ours))
             found = map(levels.get, texts.tolist(), repeat(-1))
             codes.append(np.fromiter(found, np.int64, len(texts)))
-        mixed = _mixed(codes, [len(levels) for levels in self._levels])
-        known = codes[0] >= 0
-        for code in codes[1:]:
-            known &= code >= 0
-        if not self._rows:
-            return np.full(len(mixed), -1)
-        group = np.minimum(np.searchsorted(self._groups, mixed), len(self._groups) - 1)
-        known &= self._groups[group] == mixed
-        if self.source.as_of is None:
-            rank: Any = 1
-        else:
+        if self.source.as_of is not None:
             time = self._column(columns, self.source.as_of[0])
-            known &= ~np.isnat(time)
-            moment = time.astype(np.int64)
-            rank = np.searchsorted(self._times, moment, side="right")
-        base = group * (len(self._times) + 1)
-        row = np.searchsorted(self._positions, base + rank, side="right") - 1
-        known &= (row >= 0) & (self._positions[row] > base)
-        if self.source.as_of is not None and self.source.tolerance is not None:
-            age = moment - self._moments[row]
-            known &= age <= round(self.source.tolerance * _MICROSECONDS)
-        return np.where(known, row, -1)
+            there, moments = ~np.isnat(time), time.astype(np.int64)
+        if not self._rows:
+            row: Any = np.full(len(codes[0]), -1)
+        else:
+            row, known = self._row(codes, moments, self._together, MANY)
+            row = np.where(known & there, row, -1)
+        return {name: data[row] for name, data in self.columns.items()}
+
+    def find(self, row: Row) -> int:
+        """What `lookup` finds for one row given as cells: a place in each of `columns`, or -1.
+
+        Raises:
+            DataError: a key or time column is not there.
+        """
+        codes, moment = [], None
+        try:
+            for ours, levels in zip(self.source.keys, self._levels, strict=True):
+                codes.append(levels.get(values.text_of_cell(row[ours]), -1))  # type: ignore[arg-type]
+            if self.source.as_of is not None:
+                moment = row[self.source.as_of[0]]
+        except KeyError as missing:
+            raise self._needed(missing.args[0]) from None
+        if not self._rows or (moment is None and self.source.as_of is not None):
+            return -1
+        found, known = self._row(codes, moment, self._alone, ONE)
+        return int(found) if known else -1
+
+    def _row(
+        self, codes: Sequence[Number], moment: Number, index: _Index, ops: Ops
+    ) -> tuple[Number, Any]:
+        """The row with these keys, and whether there is one; for one request or arrays of them."""
+        known = codes[0] >= 0
+        group = codes[0]
+        if len(codes) > 1:
+            for code in codes[1:]:
+                known = known & (code >= 0)
+            mixed = _mixed(codes, [len(levels) for levels in self._levels])
+            group = ops.rank(index.groups, mixed) - 1
+            known = known & (index.groups[group] == mixed)
+        if self.source.as_of is None:
+            return group, known  # which has one row
+        base = group * (len(index.times) + 1)
+        row = ops.rank(index.positions, base + ops.rank(index.times, moment)) - 1
+        known = known & (row >= 0) & (index.positions[row] > base)
+        if self._oldest is not None:
+            known = known & (moment - index.moments[row] <= self._oldest)
+        return row, known
 
     def _column(self, columns: Columns, name: str) -> Array:
         if name not in columns:
-            raise DataError(
-                "the column is needed to look things up, but is not there",
-                where=f"source {self.source.name!r}, column {name!r}",
-            )
+            raise self._needed(name)
         return columns[name]
+
+    def _needed(self, name: str) -> DataError:
+        return DataError(
+            "the column is needed to look things up, but is not there",
+            where=f"source {self.source.name!r}, column {name!r}",
+        )
 
     def sample(self, rows: Sequence[int]) -> list[tuple[list[str], int | None]]:
         """Keys, and the time in microseconds if any, of rows counted modulo the table's size."""
@@ -241,14 +286,14 @@ class SourceTable:
         texts = [list(levels) for levels in self._levels]
         result = []
         for row in rows:
-            position = int(self._positions[row % self._rows])
-            group, rank = divmod(position, len(self._times) + 1)
-            mixed = int(self._groups[group])
+            position = self._alone.positions[row % self._rows]
+            group, rank = divmod(position, len(self._alone.times) + 1)
+            mixed = self._alone.groups[group]
             key = []
             for levels in reversed(texts):
                 mixed, code = divmod(mixed, len(levels))
                 key.append(levels[code])
-            moment = int(self._times[rank - 1]) if self.source.as_of else None
+            moment = self._alone.times[rank - 1] if self.source.as_of else None
             result.append((key[::-1], moment))
         return result
 
@@ -292,18 +337,20 @@ def enrich(columns: Columns, tables: Sequence[SourceTable]) -> Columns:
     Raises:
         DataError: a key or time column is not there.
     """
+    if isinstance(columns, Cells):
+        found = [[table.find(row) for table in tables] for row in columns.rows]
+        return Cells(columns.kinds, columns.rows, tuple(tables), found)
     result = dict(columns)
     for table in tables:
-        for name, found in table.lookup(columns).items():
+        for name, data in table.lookup(columns).items():
             brought = columns.get(name)
             if brought is not None:
-                absent = values.is_missing(brought)
-                found = np.where(absent, found, brought)
-            result[name] = found
+                data = np.where(values.is_missing(brought), data, brought)
+            result[name] = data
     return result
 
 
-def _mixed(codes: Sequence[npt.NDArray[np.int64]], sizes: Sequence[int]) -> npt.NDArray[np.int64]:
+def _mixed(codes: Sequence[Number], sizes: Sequence[int]) -> Number:
     """Several codes as one number."""
     mixed = codes[0]
     for code, size in zip(codes[1:], sizes[1:], strict=True):

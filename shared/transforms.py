@@ -7,17 +7,21 @@ here: what is fitted for one column (scaling.py, vocabulary.py, clock.py).
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from shared import clock, documents, elementary, scaling, vocabulary
+from shared import clock, documents, scaling, vocabulary
+from shared.cells import Cells, Row, picker
 from shared.clock import Clock, Clocks
+from shared.elementary import MANY, log1p
 from shared.errors import BundleError, DataError, KitError
 from shared.sampling import Urn
 from shared.scaling import Scaler, Scaling
@@ -25,11 +29,13 @@ from shared.schema import Column, Target, Task
 from shared.values import Array, Columns
 from shared.vocabulary import Coder, Vocabulary
 
+if TYPE_CHECKING:
+    from shared.sources import SourceTable
+
 CHUNK = 4096
 
 
-@dataclass(frozen=True)
-class Encoded:
+class Encoded(NamedTuple):
     """What the network reads.
 
     Args:
@@ -78,9 +84,19 @@ class Transforms:
         return Coder(self.vocabularies)
 
     @cached_property
+    def features(self) -> tuple[str, ...]:
+        """The columns that are read."""
+        return (*self._scaler.columns, *self._clock.columns, *self._coder.columns)
+
+    @cached_property
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Of each of the D columns of `numeric` the feature, and what of it."""
+        return (*self._scaler.keys, *self._clock.keys)
+
+    @cached_property
     def numeric_names(self) -> tuple[str, ...]:
         """What each of the D columns of `numeric` is."""
-        return (*self._scaler.names, *self._clock.names)
+        return tuple(map("".join, self.keys))
 
     @cached_property
     def categories(self) -> tuple[tuple[str, int], ...]:
@@ -96,12 +112,14 @@ class Transforms:
         Raises:
             DataError: a feature is not there.
         """
+        if isinstance(columns, Cells):
+            return self._rowwise(columns.tables)(columns)
         numbers = _arrays(columns, self._scaler.columns)
         times = _arrays(columns, self._clock.columns)
         texts = _arrays(columns, self._coder.columns)
         rows = len((numbers or times or texts)[0])
-        width = len(self._scaler.names)
-        numeric = np.empty((rows, len(self.numeric_names)), dtype=np.float32)
+        width = len(self._scaler.keys)
+        numeric = np.empty((rows, len(self.keys)), dtype=np.float32)
         codes = np.empty((rows, len(texts)), dtype=np.int32)
         for part in _chunks(rows):
             if numbers:
@@ -111,6 +129,42 @@ class Transforms:
             if texts:
                 codes[part] = self._coder(_cut(texts, part)).T
         return Encoded(numeric, codes)
+
+    @cached_property
+    def _rowwise_by_tables(self) -> dict[tuple[SourceTable, ...], _Rowwise]:
+        return {}
+
+    def _rowwise(self, tables: tuple[SourceTable, ...]) -> _Rowwise:
+        known = self._rowwise_by_tables
+        if tables not in known:
+            known[tables] = _Rowwise(self, tables)
+        return known[tables]
+
+    def only(self, names: Collection[str]) -> Transforms:
+        """Those of the features with these names."""
+        return dataclasses.replace(
+            self,
+            scalings=tuple(s for s in self.scalings if s.name in names),
+            clocks=tuple(c for c in self.clocks if c.name in names),
+            vocabularies=tuple(v for v in self.vocabularies if v.name in names),
+        )
+
+    def one(self, row: Row) -> tuple[list[float], list[int]]:
+        """One row of cells → its row of `numeric` and of `codes`.
+
+        Raises:
+            DataError: a feature is not there.
+        """
+        numbers, times, texts = self._pickers
+        try:
+            numeric = self._scaler.one(numbers(row)) + self._clock.one(times(row))
+            return numeric, self._coder.one(texts(row))
+        except KeyError as missing:
+            raise _absent(missing) from None
+
+    @cached_property
+    def _pickers(self) -> list[Callable[[Any], tuple[Any, ...]]]:
+        return [picker(part.columns) for part in (self._scaler, self._clock, self._coder)]
 
     def to_json(self) -> str:
         """All that was fitted as JSON text, floats exact."""
@@ -126,6 +180,34 @@ class Transforms:
             error: the text does not hold fitted transforms.
         """
         return documents.decode(cls, documents.loads(text, where, error), where, error)
+
+
+class _Rowwise:
+    """Encodes rows one by one; what comes from a source was encoded once for all of its rows."""
+
+    def __init__(self, whole: Transforms, tables: Sequence[SourceTable]) -> None:
+        known = {name for table in tables for name in table.columns}
+        self._own = whole.only([name for name in whole.features if name not in known])
+        parts = [self._own, *(whole.only(table.columns) for table in tables)]
+        self._known = [
+            (place, part.encode(tables[place].columns))
+            for place, part in enumerate(parts[1:])
+            if part.features
+        ]
+        self._numbers = _order([part.keys for part in parts], whole.keys)
+        self._codes = _order([part.categories for part in parts], whole.categories)
+
+    def __call__(self, cells: Cells) -> Encoded:
+        numeric, codes = [], []
+        for place, row in enumerate(cells.rows):
+            numbers, texts = self._own.one(row)
+            for table, known in self._known:
+                at = cells.found[place][table]
+                numbers += known.numeric[at].tolist()
+                texts += known.codes[at].tolist()
+            numeric.append(self._numbers(numbers))
+            codes.append(self._codes(texts))
+        return Encoded(np.array(numeric, dtype=np.float32), np.array(codes, dtype=np.int32))
 
 
 class Fitting:
@@ -224,7 +306,7 @@ class TargetTransform:
             raise DataError(f"a value is beyond {scaling.HUGE:g}", where=where)
         unit = scaling.log_unit(target_values, log, where)
         if unit is not None:
-            target_values = elementary.log1p(target_values / unit)
+            target_values = log1p(target_values / unit, MANY)
         centre, spread = scaling.location(target_values, "standard")
         return cls(target.task, unit, centre, spread)
 
@@ -233,7 +315,7 @@ class TargetTransform:
         if self.task != "regression":
             return target_values
         if self.unit is not None:
-            target_values = elementary.log1p(np.maximum(target_values, 0.0) / self.unit)
+            target_values = log1p(np.maximum(target_values, 0.0) / self.unit, MANY)
         return ((target_values - self.centre) / self.spread).astype(np.float32)
 
     def decode(self, outputs: Array) -> npt.NDArray[np.float64]:
@@ -269,5 +351,18 @@ def _arrays(columns: Columns, names: Sequence[str]) -> list[Array]:
     try:
         return [columns[name] for name in names]
     except KeyError as missing:
-        where = f"column {missing.args[0]!r}"
-        raise DataError("the column is needed, but is not there", where=where) from None
+        raise _absent(missing) from None
+
+
+def _absent(missing: KeyError) -> DataError:
+    where = f"column {missing.args[0]!r}"
+    return DataError("the column is needed, but is not there", where=where)
+
+
+def _order(
+    parts: Sequence[Sequence[Hashable]], wanted: Sequence[Hashable]
+) -> Callable[[Any], Sequence[Any]]:
+    """A function that puts what the parts have, one after the other, into the order wanted."""
+    places = {key: place for place, key in enumerate(chain.from_iterable(parts))}
+    order = [places[key] for key in wanted]
+    return tuple if order == sorted(order) else picker(order)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import repeat
 from operator import is_
 from types import NoneType
@@ -44,6 +44,10 @@ _ISO = re.compile(
     r"(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?",
     re.ASCII,
 )
+_DATE = len("2013-07-01")
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_NAT = int(np.iinfo(np.int64).min)
 _TRUTH = {
     "true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0,
 }  # fmt: skip
@@ -87,8 +91,32 @@ def is_missing(array: Array) -> npt.NDArray[np.bool_]:
     return np.isnat(array) if array.dtype.kind == "M" else np.isnan(array)
 
 
+def array_of(kind: Kind, cells: Sequence[Any]) -> Array:
+    """Cells → their canonical array.
+
+    A cell is a float, a str or the microseconds since 1970; a missing one is NaN or None.
+    """
+    if kind == "category":
+        array = np.empty(len(cells), dtype=object)
+        array[:] = cells
+        return array
+    if kind == "datetime":
+        return np.array([_NAT if cell is None else cell for cell in cells], np.int64).view(TIME)
+    return np.array(cells, dtype=np.float64)
+
+
 def from_values(kind: Kind, values: Sequence[object]) -> Array:
-    """JSON values (None = missing) → array [n].
+    """JSON values (None = missing) → array [n]; accepts and raises what `cells_of_values` does."""
+    return array_of(kind, _FROM_VALUES[kind](values))
+
+
+def from_texts(kind: Kind, texts: Sequence[str]) -> Array:
+    """Text cells → array [n]; accepts and raises what `cells_of_texts` does."""
+    return array_of(kind, _FROM_TEXTS[kind](texts))
+
+
+def cells_of_values(kind: Kind, values: Sequence[object]) -> list[Any]:
+    """JSON values (None = missing) → cells, as `array_of` takes them.
 
     numeric takes finite numbers, boolean true and false, category text, numbers and booleans (see
     `text_of`; "" is missing, as it is in CSV), datetime ISO 8601 text.
@@ -99,8 +127,8 @@ def from_values(kind: Kind, values: Sequence[object]) -> Array:
     return _FROM_VALUES[kind](values)
 
 
-def from_texts(kind: Kind, texts: Sequence[str]) -> Array:
-    """Text cells → array [n]; "" is missing, and all MISSING_TEXTS are but in a category.
+def cells_of_texts(kind: Kind, texts: Sequence[str]) -> list[Any]:
+    """Texts → cells; "" is missing, and all MISSING_TEXTS are but in a category.
 
     numeric takes decimal numbers, boolean true/false/yes/no/1/0 in any case, datetime ISO 8601.
 
@@ -108,6 +136,11 @@ def from_texts(kind: Kind, texts: Sequence[str]) -> Array:
         Mistake: the first cell that its kind does not accept.
     """
     return _FROM_TEXTS[kind](texts)
+
+
+def cells_of(convert: Callable[[Kind, Sequence[Any]], Array]) -> Callable[..., list[Any]]:
+    """What gives the cells of which `from_values` or `from_texts` makes an array."""
+    return cells_of_values if convert is from_values else cells_of_texts
 
 
 def text_of(value: object) -> str:
@@ -132,13 +165,20 @@ def text_of(value: object) -> str:
     raise TypeError(show(value))
 
 
+def text_of_cell(cell: Any) -> str | None:
+    """A cell of category or numeric kind as category text, None = missing."""
+    if cell is None or type(cell) is str:
+        return cell
+    return None if math.isnan(cell) else text_of(cell)
+
+
 def texts_of(array: Array) -> Array:
     """A canonical column of category or numeric kind as category text, None = missing."""
     if array.dtype == object:
         return array
     unique, inverse = np.unique(array, return_inverse=True)
     levels = np.empty(len(unique), dtype=object)
-    levels[:] = [None if math.isnan(value) else text_of(value) for value in unique.tolist()]
+    levels[:] = [text_of_cell(value) for value in unique.tolist()]
     # numpy 2.0 alone shapes the inverse like the array; all others give one dimension.
     rows: npt.NDArray[np.intp] = inverse.reshape(-1)
     return levels[rows]
@@ -150,17 +190,17 @@ def _finite_text(number: float) -> str:
     return repr(number)
 
 
-def _numbers(values: Sequence[object]) -> Array:
+def _numbers(values: Sequence[object]) -> list[float]:
     if _NUMBERS.issuperset(map(type, values)):
         try:
-            array = np.array(values, dtype=np.float64)
+            cells = [math.nan if value is None else float(value) for value in values]  # type: ignore[arg-type]
         except OverflowError:
             pass
         else:
-            odd = array.size - np.count_nonzero(np.isfinite(array))
+            odd = len(cells) - sum(map(math.isfinite, cells))
             if not odd or odd == values.count(None):
-                return array
-    return np.array([_number(row, value) for row, value in enumerate(values)], dtype=np.float64)
+                return cells
+    return [_number(row, value) for row, value in enumerate(values)]
 
 
 def _number(row: int, value: object) -> float:
@@ -179,22 +219,20 @@ def _number(row: int, value: object) -> float:
     raise Mistake(row, "not_finite", f"a finite number is needed, not {_described(value)}")
 
 
-def _booleans(values: Sequence[object]) -> Array:
+def _booleans(values: Sequence[object]) -> list[float]:
     if not _BOOLEANS.issuperset(map(type, values)):
         for row, value in enumerate(values):
             if value is not None and not isinstance(value, bool | np.bool_):
                 raise Mistake(
                     row, "wrong_type", f"true or false is needed, not {_described(value)}"
                 )
-    return np.array(values, dtype=np.float64)
+    return [math.nan if value is None else float(value) for value in values]  # type: ignore[arg-type]
 
 
-def _categories(values: Sequence[object]) -> Array:
+def _categories(values: Sequence[object]) -> list[str | None]:
     if not _TEXTS.issuperset(map(type, values)):
         values = [_category(row, value) for row, value in enumerate(values)]
-    array = np.empty(len(values), dtype=object)
-    array[:] = [value or None for value in values] if "" in values else values
-    return array
+    return [value or None for value in values]  # type: ignore[misc]
 
 
 def _category(row: int, value: object) -> str | None:
@@ -209,74 +247,53 @@ def _category(row: int, value: object) -> str | None:
         raise Mistake(row, "not_finite", f"{show(value)} cannot be a category") from None
 
 
-def _datetimes(values: Sequence[object]) -> Array:
+def _datetimes(values: Sequence[object]) -> list[int | None]:
     if not _TEXTS.issuperset(map(type, values)):
         for row, value in enumerate(values):
             if value is not None and not isinstance(value, str):
                 wanted = "a date and time as ISO 8601 text is needed"
                 raise Mistake(row, "wrong_type", f"{wanted}, not {_described(value)}")
-    array = np.full(len(values), np.datetime64("NaT"), dtype=TIME)
-    rows = [row for row, value in enumerate(values) if value is not None]
-    if rows:
-        array[rows] = _times(rows, [str(values[row]) for row in rows])
-    return array
+    return [None if value is None else _moment(row, str(value)) for row, value in enumerate(values)]
 
 
-def _times(rows: Sequence[int], texts: Sequence[str]) -> Array:
-    """ISO 8601 texts → UTC; those without an offset are taken as they are."""
-    parts = [match.groups() for match in map(_ISO.fullmatch, texts) if match]
-    try:
-        if len(parts) < len(texts):
-            raise ValueError
-        times = np.array([local for local, _ in parts], dtype=TIME)
-    except ValueError:
-        for row, text in zip(rows, texts, strict=True):
-            _check_time(row, text)
-        raise Mistake(rows[0], "bad_date", f"a date like {show(texts[0])} is not read") from None
-    if any(offset for _, offset in parts):
-        times -= np.array([_minutes(offset) for _, offset in parts], dtype="timedelta64[m]")
-    return times
-
-
-def _minutes(offset: str | None) -> int:
-    """An offset from UTC, such as +02:00, +0200, -03 or Z, in minutes."""
-    if offset is None or offset == "Z":
-        return 0
-    minutes = 60 * int(offset[1:3]) + int(offset[3:].removeprefix(":") or 0)
-    return -minutes if offset[0] == "-" else minutes
-
-
-def _check_time(row: int, text: str) -> None:
-    wanted = "a date and time such as 2013-07-01T15:30:00Z"
-    if not _ISO.fullmatch(text):
+def _moment(row: int, text: str) -> int:
+    """ISO 8601 text → UTC; without an offset it is taken as it is."""
+    match = _ISO.fullmatch(text)
+    if match is None:
+        wanted = "a date and time such as 2013-07-01T15:30:00Z"
         raise Mistake(row, "bad_date", f"{wanted} is needed, not {show(text)}")
+    date, offset = match.groups()
+    if offset and len(date) == _DATE:  # which Python does not read
+        text = f"{date}T00:00{offset}"
     try:
-        datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as exception:
         raise Mistake(row, "bad_date", f"{show(text)} is no date: {exception}") from None
+    since = moment - (_EPOCH_UTC if offset else _EPOCH)
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def _number_texts(texts: Sequence[str]) -> Array:
-    array = _plain_numbers(texts)
-    if array is None and not MISSING_TEXTS.isdisjoint(texts):
+def _number_texts(texts: Sequence[str]) -> list[float]:
+    cells = _plain_numbers(texts)
+    if cells is None and not MISSING_TEXTS.isdisjoint(texts):
         texts = ["" if text in MISSING_TEXTS else text for text in texts]
-        array = _plain_numbers(texts)
-    if array is not None:
-        return array
-    return np.array([_number_text(row, text) for row, text in enumerate(texts)], dtype=np.float64)
+        cells = _plain_numbers(texts)
+    if cells is not None:
+        return cells
+    return [_number_text(row, text) for row, text in enumerate(texts)]
 
 
-def _plain_numbers(texts: Sequence[str]) -> Array | None:
+def _plain_numbers(texts: Sequence[str]) -> list[float] | None:
     """The numbers where every text is a finite one or ""; else None."""
     joined = "".join(texts)
     if not joined.isascii() or "_" in joined:
         return None
     try:
-        array = np.array([float(text) if text else math.nan for text in texts], dtype=np.float64)
+        cells = [float(text) if text else math.nan for text in texts]
     except ValueError:
         return None
-    odd = array.size - np.count_nonzero(np.isfinite(array))
-    return array if odd == 0 or odd == texts.count("") else None
+    odd = len(cells) - sum(map(math.isfinite, cells))
+    return cells if odd == 0 or odd == texts.count("") else None
 
 
 def _number_text(row: int, text: str) -> float:
@@ -293,12 +310,9 @@ def _number_text(row: int, text: str) -> float:
     return number
 
 
-def _boolean_texts(texts: Sequence[str]) -> Array:
+def _boolean_texts(texts: Sequence[str]) -> list[float]:
     try:
-        return np.array(
-            [math.nan if text in MISSING_TEXTS else _TRUTH[text.lower()] for text in texts],
-            dtype=np.float64,
-        )
+        return [math.nan if text in MISSING_TEXTS else _TRUTH[text.lower()] for text in texts]
     except KeyError:
         row = next(
             row
@@ -309,7 +323,7 @@ def _boolean_texts(texts: Sequence[str]) -> Array:
         raise Mistake(row, "wrong_type", f"{wanted}, not {show(texts[row])}") from None
 
 
-def _datetime_texts(texts: Sequence[str]) -> Array:
+def _datetime_texts(texts: Sequence[str]) -> list[int | None]:
     return _datetimes([None if text in MISSING_TEXTS else text for text in texts])
 
 
@@ -328,13 +342,13 @@ def _described(value: object) -> str:
     return show(value)
 
 
-_FROM_VALUES: dict[Kind, Callable[[Sequence[object]], Array]] = {
+_FROM_VALUES: dict[Kind, Callable[[Sequence[object]], list[Any]]] = {
     "numeric": _numbers,
     "boolean": _booleans,
     "category": _categories,
     "datetime": _datetimes,
 }
-_FROM_TEXTS: dict[Kind, Callable[[Sequence[str]], Array]] = {
+_FROM_TEXTS: dict[Kind, Callable[[Sequence[str]], list[Any]]] = {
     "numeric": _number_texts,
     "boolean": _boolean_texts,
     "category": _categories,

@@ -65,6 +65,10 @@ class Coder:
         flat = np.fromiter(chain.from_iterable(found), np.int32, len(chunk) * rows)
         return flat.reshape(len(chunk), rows)
 
+    def one(self, cells: Sequence[str | None]) -> list[int]:
+        """One row: a text or None for each of `columns` → their codes."""
+        return [code(text, UNKNOWN) for code, text in zip(self._codes, cells, strict=True)]
+
 
 class Counting:
     """Counts the levels of one column in training rows that come block by block.

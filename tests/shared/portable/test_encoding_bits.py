@@ -16,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import transforms
-from shared.elementary import log1p
+from shared.cells import Cells
+from shared.elementary import MANY, ONE, log1p
 from shared.schema import PARTS, Column, Schema, Target
 from shared.transforms import Encoded, Transforms
 from shared.values import Columns
 from tests.shared.strategies import tables, tables_twice
 
+NAT = np.iinfo(np.int64).min
 RECORDED = Path(__file__).parent.parent / "data" / "encoding_bits.json"
 
 
@@ -31,6 +33,18 @@ def bits(encoded: Encoded) -> tuple[bytes, bytes]:
 
 def rows(encoded: Encoded, picked: Any) -> tuple[bytes, bytes]:
     return bits(Encoded(encoded.numeric[picked].copy(), encoded.codes[picked].copy()))
+
+
+def cells(features: list[Column], columns: Columns) -> Cells:
+    """The same rows as Python's values."""
+    kinds = {column.name: column.kind for column in features}
+    lists = [
+        [None if cell == NAT else cell for cell in array.astype(np.int64).tolist()]
+        if array.dtype.kind == "M"
+        else array.tolist()
+        for array in columns.values()
+    ]
+    return Cells(kinds, [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)])
 
 
 def part(columns: Columns, picked: Any) -> Columns:
@@ -46,6 +60,31 @@ def test_one_row_is_encoded_as_in_its_batch_bit_for_bit(table: Any) -> None:
     for row in range(len(batch.numeric)):
         one = slice(row, row + 1)
         assert bits(fitted.encode(part(columns, one))) == rows(batch, one)
+
+
+@settings(max_examples=300)
+@given(tables_twice())
+def test_a_row_of_cells_is_encoded_as_in_a_batch_of_arrays_bit_for_bit(table: Any) -> None:
+    features, columns, unseen = table
+    fitted = Transforms.fit(columns, features)
+    for arrays in (columns, unseen):
+        batch = fitted.encode(arrays)
+        some = cells(features, arrays)
+        assert bits(fitted.encode(some)) == bits(batch)
+        for row, alone in enumerate(some.rows):
+            one = fitted.encode(Cells(some.kinds, [alone]))
+            assert bits(one) == rows(batch, slice(row, row + 1))
+
+
+@settings(max_examples=100)
+@given(tables())
+def test_cells_are_the_arrays_they_become(table: Any) -> None:
+    features, columns = table
+    some = cells(features, columns)
+    assert list(some) == list(columns)
+    for name, array in columns.items():
+        assert some[name].dtype == array.dtype
+        assert repr(some[name].tolist()) == repr(array.tolist())
 
 
 @settings(max_examples=100)
@@ -93,7 +132,9 @@ def test_transforms_read_back_from_json_are_the_same(table: Any) -> None:
 def test_the_logarithm_is_right_within_1e_12_relative_to_numbers_above_one(x: list[float]) -> None:
     data = np.array(x)
     expected = np.log1p(data)
-    assert np.all(np.abs(log1p(data) - expected) <= 1e-12 * np.maximum(1, expected))
+    found = log1p(data, MANY)
+    assert np.all(np.abs(found - expected) <= 1e-12 * np.maximum(1, expected))
+    assert [log1p(one, ONE) for one in x] == found.tolist()
 
 
 def recorded_schema() -> Schema:
@@ -158,6 +199,10 @@ def test_recorded_rows_are_encoded_to_the_recorded_bits(recorded: dict[str, Any]
     encoded = fitted.encode(recorded_schema().from_records(recorded["rows"]))
     assert [row.tobytes().hex() for row in encoded.numeric.astype("<f4")] == recorded["numeric"]
     assert encoded.codes.tolist() == recorded["codes"]
+    for number, row in enumerate(recorded["rows"]):
+        one = fitted.encode(recorded_schema().from_records([row]))
+        assert one.numeric.astype("<f4").tobytes().hex() == recorded["numeric"][number]
+        assert one.codes.tolist() == [recorded["codes"][number]]
 
 
 def test_twenty_thousand_rows_are_encoded_to_the_recorded_bits(recorded: dict[str, Any]) -> None:

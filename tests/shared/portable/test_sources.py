@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import values
+from shared.cells import Cells
 from shared.errors import BundleError, DataError
 from shared.schema import Column
 from shared.sources import Source, SourceTable, enrich
-from shared.values import Array
+from shared.values import Array, Kind
 
 PLACES = Source("places", {"dest": "faa"}, (Column("lat", "numeric"), Column("zone", "category")))
 WEATHER = Source(
@@ -59,6 +60,12 @@ def ask(table: SourceTable, *rows: tuple[Any, ...]) -> list[float]:
     origin, level, departure = zip(*rows, strict=True)
     asked = {"origin": texts(*origin), "level": texts(*level), "departure": moments(*departure)}
     found: list[float] = table.lookup(asked)["weather.temp"].tolist()
+    kinds: dict[str, Kind] = {"origin": "category", "level": "category", "departure": "datetime"}
+    cells = [
+        {"origin": o, "level": n, "departure": None if s is None else round(s * 10**6)}
+        for o, n, s in rows
+    ]
+    assert repr(enrich(Cells(kinds, cells), [table])["weather.temp"].tolist()) == repr(found)
     return found
 
 
