@@ -77,9 +77,6 @@ class Model:
         path = bundle.path / bundles.MODEL
         self.run = run or _in_process(path)
         self._bundle = bundle
-        self._names = frozenset(
-            column.name for column in (*bundle.schema.columns, *bundle.schema.source_columns)
-        )
         self.version = bundle.manifest.digest[:12]
         try:
             bundle.verify(self.run)
@@ -100,10 +97,7 @@ class Model:
         """
         started = perf_counter_ns()
         bundle = self._bundle
-        if isinstance(request, codecs.Records):
-            columns = bundle.schema.from_records(request.rows)
-        else:
-            columns = bundle.schema.from_cells(*request.split(self._names))
+        columns = request.columns(bundle.schema)
         validated = perf_counter_ns()
         # All rows are enriched at once, so that a mistake is told by its place in the request.
         enriched = bundle.enrich(columns)

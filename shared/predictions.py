@@ -11,7 +11,6 @@ import numpy.typing as npt
 from shared.errors import BundleError
 from shared.schema import Target
 from shared.transforms import TargetTransform
-from shared.values import text_of
 
 
 @dataclass(frozen=True)
@@ -30,27 +29,49 @@ class Predictions:
     choice: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64]
 
+    def __len__(self) -> int:
+        return len(self.values if self.target.task == "regression" else self.choice)
+
     def to_records(self) -> list[dict[str, Any]]:
         """One JSON object a row.
 
-        binary ``{"label", "score"}``, the score being the probability of classes[1]; multiclass
-        ``{"label", "score", "scores": {label: probability}}``; regression ``{"value"}``.
+        binary ``{"label", "score", "scores": {label: probability}}``, the score being the
+        probability of classes[1]; multiclass the same, the score being that of the label;
+        regression ``{"value"}``.
         """
         if self.target.task == "regression":
             return [{"value": value} for value in self.values.tolist()]
-        classes = self.target.classes
+        classes, names = self.target.classes, self.target.class_names
         labels = [classes[index] for index in self.choice.tolist()]
         if self.target.task == "binary":
+            negative, positive = names
             scores = self.scores[:, 0].tolist()
             return [
-                {"label": label, "score": score}
+                {"label": label, "score": score, "scores": {negative: 1 - score, positive: score}}
                 for label, score in zip(labels, scores, strict=True)
             ]
-        names = [text_of(label) for label in classes]
         return [
             {"label": label, "score": max(row), "scores": dict(zip(names, row, strict=True))}
             for label, row in zip(labels, self.scores.tolist(), strict=True)
         ]
+
+    def to_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """The same column by column: label, score, and ``scores.<class>`` of each; or value.
+
+        Labels are bool, int64 or objects of str; all else is float64.
+        """
+        if self.target.task == "regression":
+            return {"value": self.values}
+        scores, classes = self.scores, self.target.classes
+        score = scores[:, 0] if self.target.task == "binary" else scores.max(axis=1)
+        if self.target.task == "binary":
+            scores = np.column_stack([1 - score, score])
+        texts = any(isinstance(label, str) for label in classes)
+        labels = np.array(self.target.class_names if texts else classes, object if texts else None)
+        columns = {"label": labels[self.choice], "score": score}
+        for place, name in enumerate(self.target.class_names):
+            columns[f"scores.{name}"] = scores[:, place]
+        return columns
 
 
 def decode(

@@ -1,29 +1,31 @@
 """What a model is told and what it answers: columns, target, task; and requests against them.
 
-Here: Column, Target, Schema, reading requests (JSON records, CSV cells) into columns, JSON Schema.
-Not here: inferring a schema from a table (inferring.py), tables (tables.py), which text or number a
-kind accepts (values.py), fitted numbers (transforms.py).
+Here: Column, Target, Schema, reading rows or columns of a request into canonical columns, JSON
+Schema. Not here: inferring a schema from a table (inferring.py), tables (tables.py), which text or
+number a kind accepts (values.py, arrays.py), all that is wrong with a request that failed
+(mistakes.py), fitted numbers (transforms.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, repeat
 from operator import eq, itemgetter
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from shared import documents, values
+from shared import documents, mistakes, values
 from shared.cells import FEW, Cells
 from shared.errors import InputError, KitError, ProjectError, nearest
+from shared.mistakes import Convert
 from shared.values import Array, Columns, Kind, Mistake
 
 Group = tuple[Kind, tuple[str, ...], Sequence[Sequence[Any]]]
 Task = Literal["binary", "multiclass", "regression"]
-MAX_SHOWN = 100
+MAX_NAMES = 20
 PARTS = ("minute_of_day", "hour", "weekday", "day", "dayofyear", "month")
 
 
@@ -125,6 +127,11 @@ class Target:
         if self.task == "regression" and count:
             raise ProjectError("a regression target has no classes", where=where)
 
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as text."""
+        return tuple(map(values.text_of, self.classes))
+
 
 @dataclass(frozen=True)
 class Schema:
@@ -166,13 +173,22 @@ class Schema:
         """The network's inputs, in the order of `all_columns`."""
         return tuple(column for column in self.all_columns if column.feature)
 
+    @property
+    def names(self) -> KeysView[str]:
+        """Of all columns that a request may bring."""
+        return self._by_name.keys()
+
     @cached_property
     def _by_name(self) -> dict[str, Column]:
         return {column.name: column for column in self.columns + self.source_columns}
 
     @cached_property
     def _own(self) -> frozenset[str]:
-        return frozenset(column.name for column in self.columns)
+        return frozenset(self._own_names)
+
+    @cached_property
+    def _own_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
 
     @cached_property
     def _kinds(self) -> tuple[tuple[Kind, tuple[str, ...], slice], ...]:
@@ -230,92 +246,80 @@ class Schema:
             groups.append((column.kind, (column.name,), [cells]))
         return self._columns(groups, len(records), values.from_values)
 
-    def from_cells(self, names: Sequence[str] | None, rows: Sequence[Sequence[str]]) -> Columns:
-        """CSV cells → the own columns, and the source columns that the header names.
+    def from_columns(
+        self, names: Sequence[str] | None, columns: Sequence[Any], convert: Convert
+    ) -> Columns:
+        """A table → the own columns, and the source columns that it has.
 
         Args:
-            names: the header; None: the own columns in the schema's order.
-            rows: cells as text, one per name; a missing value is "", or in all but categories one
-                of values.MISSING_TEXTS.
+            names: of the columns; None: the own columns in the schema's order.
+            columns: one or more of one length: lists of cells, or arrays of any kind.
+            convert: values.from_values or from_texts for lists, arrays.from_array for numpy arrays,
+                tables.array for Arrow's.
 
         Returns:
-            Canonical arrays of len(rows) by column name.
+            Canonical arrays by column name.
 
         Raises:
-            InputError: as `from_records`, and wrong_cells where a row is too short or too long.
+            InputError: no_rows, wrong_cells, unknown_column, duplicate_column, missing_column,
+                null, or what the kind of a column says (wrong_type, not_finite, out_of_range,
+                bad_date), with row and column.
         """
         if names is None:
-            names = [column.name for column in self.columns]
-        self._check_header(names)
+            names = self._own_names
+            if len(columns) != len(names):
+                raise self.wrong_cells(len(columns))
+        elif self._own != set(names) or len(names) != len(self._own):
+            self._check_names(names)
+        rows = len(columns[0])
         if not rows:
             raise InputError("no_rows", "the request has no rows")
-        for number, row in enumerate(rows):
-            if len(row) != len(names):
-                message = f"{len(names)} cells are needed, not {len(row)}"
-                raise InputError("wrong_cells", message, row=number)
-        cells = dict(zip(names, zip(*rows, strict=True), strict=True))
+        cells = dict(zip(names, columns, strict=True))
         groups: list[Group] = [
             (kind, names, [cells[name] for name in names]) for kind, names, _ in self._kinds
         ]
-        for column in self.source_columns:
-            if column.name in cells:
-                groups.append((column.kind, (column.name,), [cells[column.name]]))
-        return self._columns(groups, len(rows), values.from_texts)
+        groups += [
+            (column.kind, (column.name,), [cells[column.name]])
+            for column in self.source_columns
+            if column.name in cells
+        ]
+        if isinstance(columns[0], list):
+            return self._columns(groups, rows, convert)
+        return self._arrays(groups, convert)
 
-    def _check_keys(self, records: Sequence[object]) -> set[str]:
+    def wrong_cells(self, count: int, row: int | None = None) -> InputError:
+        """A row in the schema's order has another number of cells than there are columns."""
+        names = self._own_names
+        shown = ", ".join(names[:MAX_NAMES]) + (", …" if len(names) > MAX_NAMES else "")
+        return InputError(
+            "wrong_cells",
+            f"{len(names)} cells are needed, not {count}",
+            row=row,
+            cure=f"The order is {shown}",
+        )
+
+    def _check_keys(self, records: Sequence[Any]) -> set[str]:
         """Every name that any record brings."""
-        names: set[str] = set()
-        for number, record in enumerate(records):
-            if not isinstance(record, Mapping):
-                message = f"a row must be an object of columns, not {documents.show(record)}"
-                raise InputError("not_an_object", message, row=number)
-            for name in record:
-                if name not in self._by_name:
-                    raise self._unknown(name, number)
-            for column in self.columns:
-                if column.name not in record:
-                    raise InputError(
-                        "missing_column",
-                        "the column is missing; send null for an unknown value",
-                        row=number,
-                        column=column.name,
-                    )
+        known, names = self.names, set[str]()
+        for record in records:
+            if not (isinstance(record, Mapping) and self._own <= record.keys() <= known):
+                raise mistakes.first_of(mistakes.of_keys(records, self._own_names, known))
             names.update(record)
         return names
 
-    def _check_header(self, names: Sequence[str]) -> None:
-        for name in names:
-            if name not in self._by_name:
-                raise self._unknown(name, None)
-            if names.count(name) > 1:
-                raise InputError("duplicate_column", "the header names it twice", column=name)
-        for column in self.columns:
-            if column.name not in names:
-                raise InputError("missing_column", "the column is missing", column=column.name)
+    def _check_names(self, names: Sequence[str]) -> None:
+        found = mistakes.of_names(names, self._own_names, self.names)
+        if found:
+            raise mistakes.first_of(found)
 
-    def _unknown(self, name: str, row: int | None) -> InputError:
-        shown = str(name)[:MAX_SHOWN]
-        return InputError(
-            "unknown_column",
-            "the model has no such column",
-            row=row,
-            column=shown,
-            cure=nearest(shown, self._by_name),
-        )
-
-    def _columns(
-        self,
-        groups: Sequence[Group],
-        rows: int,
-        convert: Callable[[Kind, Sequence[Any]], Array],
-    ) -> Columns:
+    def _columns(self, groups: Sequence[Group], rows: int, convert: Convert) -> Columns:
         """Convert all columns of a kind at once: a request of one row has many of them."""
         few = rows <= FEW and len(groups) == len(self._kinds)
         result: dict[str, Array] = {}
         cells: list[dict[str, Any]] = [{} for _ in range(rows if few else 0)]
-        for kind, names, given in groups:
-            flat = list(chain.from_iterable(given))
-            try:
+        try:
+            for kind, names, given in groups:
+                flat = list(chain.from_iterable(given))
                 if few:
                     found = values.cells_of(convert)(kind, flat)
                     for number, row in enumerate(cells):
@@ -323,23 +327,36 @@ class Schema:
                 else:
                     array = convert(kind, flat)
                     result.update(zip(names, array.reshape(len(names), rows), strict=True))
-            except Mistake as mistake:
-                column, row_number = divmod(mistake.row, rows)
-                raise InputError(
-                    mistake.code, mistake.message, row=row_number, column=names[column]
-                ) from None
-        columns = Cells(self._own_kinds, cells) if few else result
-        for name in self._required:
-            if name in columns:
-                self._refuse_null(name, columns[name])
-        return columns
+        except Mistake:
+            self._refuse(groups, convert)
+        return self._complete(Cells(self._own_kinds, cells) if few else result)
 
-    def _refuse_null(self, name: str, array: Array) -> None:
-        absent = values.is_missing(array)
-        if absent.any():
-            raise InputError(
-                "null", "a value is needed, not null", row=int(np.argmax(absent)), column=name
-            )
+    def _arrays(self, groups: Sequence[Group], convert: Convert) -> Columns:
+        """Convert column by column."""
+        result: dict[str, Array] = {}
+        try:
+            for kind, name, cells in _singly(groups):
+                result[name] = convert(kind, cells)
+        except Mistake:
+            self._refuse(groups, convert)
+        return self._complete(result)
+
+    def _refuse(self, groups: Sequence[Group], convert: Convert) -> NoReturn:
+        found = mistakes.of_values(_singly(groups), self._required, convert)
+        raise mistakes.first_of(found) from None
+
+    def _complete(self, columns: Columns) -> Columns:
+        """`columns`, if no value is missing where one must be."""
+        for name in self._required:
+            if name in columns and values.is_missing(columns[name]).any():
+                found = [
+                    mistake
+                    for other in self._required
+                    if other in columns
+                    for mistake in mistakes.of_nulls(other, columns[other])
+                ]
+                raise mistakes.first_of(found)
+        return columns
 
     def to_json(self) -> str:
         """The schema as JSON text."""
@@ -369,6 +386,12 @@ class Schema:
             "required": [column.name for column in self.columns],
             "additionalProperties": False,
         }
+
+
+def _singly(groups: Sequence[Group]) -> Iterator[tuple[Kind, str, Sequence[Any]]]:
+    for kind, names, cells in groups:
+        for name, one in zip(names, cells, strict=True):
+            yield kind, name, one
 
 
 _JSON_TYPES: dict[Kind, list[str]] = {

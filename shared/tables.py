@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from shared import table_files, values
+from shared import arrays, table_files, values
 from shared.errors import DataError, nearest
 from shared.schema import Column, Target
 from shared.table_files import Location
-from shared.values import Array, Columns, Kind, Mistake
+from shared.values import Array, ColumnMistake, Columns, Kind, Mistake
 
 if TYPE_CHECKING:
     import pyarrow
@@ -107,7 +107,7 @@ def to_columns(table: pyarrow.Table, columns: Sequence[Column], where: str) -> C
     for column in columns:
         data = _column(table, column.name, where)
         try:
-            result[column.name] = _array(column.kind, data)
+            result[column.name] = array_of(column.kind, data)
         except Mistake as mistake:
             raise _mistake(table, mistake, column.name, where) from None
     return result
@@ -123,7 +123,7 @@ def target_values(table: pyarrow.Table, target: Target) -> npt.NDArray[Any]:
     data = _column(table, target.name, where)
     kind = target_kind(target)
     try:
-        array = _array(kind, data)
+        array = array_of(kind, data)
     except Mistake as mistake:
         raise _mistake(table, mistake, target.name, where) from None
     absent = values.is_missing(array)
@@ -201,8 +201,8 @@ def _column(table: pyarrow.Table, name: str, where: str) -> Any:
     return table.column(name)
 
 
-def _array(kind: Kind, data: Any) -> Array:
-    """An Arrow column → canonical array.
+def array_of(kind: Kind, data: Any) -> Array:
+    """An Arrow column, an Array or a ChunkedArray of any type → canonical array [n].
 
     Raises:
         Mistake: a value, or the column's type, is not what the kind accepts.
@@ -214,78 +214,69 @@ def _array(kind: Kind, data: Any) -> Array:
         data = data.combine_chunks()
     if isinstance(data, pyarrow.ChunkedArray):
         data = pyarrow.concat_arrays(data.chunks)
-    if types.is_dictionary(data.type):
-        data = data.dictionary_decode()
     type_ = data.type
     if types.is_null(type_):
         return np.full(len(data), values.missing(kind), dtype=values.dtype(kind))
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
-        return _from_texts(kind, data)
+    if types.is_dictionary(type_):
+        return _from_dictionary(kind, data)
+    if is_text(type_):
+        return _from_dictionary(kind, data.cast(pyarrow.large_string()).dictionary_encode())
     if types.is_boolean(type_) and kind in ("boolean", "category"):
         return _from_numbers(kind, data)
-    if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
-        if kind in ("numeric", "boolean", "category"):
-            return _from_numbers(kind, data)
-    elif (types.is_timestamp(type_) or types.is_date(type_)) and kind in ("datetime", "category"):
-        return _from_times(kind, data)
-    raise Mistake(0, "wrong_type", f"a {kind} column cannot be made of the Arrow type {type_}")
+    if types.is_decimal(type_) and kind != "datetime":
+        # Arrow's own way to a float need not end at the nearest one.
+        numbers = values.from_texts(
+            "numeric", data.cast(pyarrow.string()).fill_null("").to_pylist()
+        )
+        return arrays.from_array(kind, numbers)
+    if (types.is_integer(type_) or types.is_floating(type_)) and kind != "datetime":
+        return _from_numbers(kind, data)
+    if (types.is_timestamp(type_) or types.is_date(type_)) and kind in ("datetime", "category"):
+        return arrays.from_array(kind, data.to_numpy(zero_copy_only=False))
+    raise ColumnMistake(f"a {kind} column cannot be made of the Arrow type {type_}")
 
 
-def _from_texts(kind: Kind, data: Any) -> Array:
-    """Each distinct text is parsed once."""
+def _from_dictionary(kind: Kind, data: Any) -> Array:
+    """Each distinct value that occurs is parsed once."""
     import pyarrow
 
-    encoded = data.cast(pyarrow.large_string()).dictionary_encode()
-    texts = encoded.dictionary.to_pylist()
-    codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    size = len(data.dictionary)
+    codes = data.indices.cast(pyarrow.int64()).fill_null(size).to_numpy(zero_copy_only=False)
+    used = np.flatnonzero(np.bincount(codes, minlength=size + 1)[:size])
+    levels = data.dictionary.take(pyarrow.array(used))
     try:
-        parsed = values.from_texts(kind, [*texts, ""])
+        if is_text(levels.type):
+            parsed = values.from_texts(kind, levels.fill_null("").to_pylist())
+        else:
+            parsed = array_of(kind, levels)
+    except ColumnMistake:
+        raise
     except Mistake as mistake:
-        row = int(np.argmax(codes == mistake.row))
+        row = int(np.argmax(codes == used[mistake.row]))
         raise Mistake(row, mistake.code, mistake.message) from None
-    array: Array = parsed[codes]
-    return array
+    array = np.full(size + 1, values.missing(kind), dtype=values.dtype(kind))
+    array[used] = parsed
+    result: Array = array[codes]
+    return result
+
+
+def is_text(type_: Any) -> bool:
+    """Whether an Arrow type is text of any width."""
+    from pyarrow import types
+
+    return bool(
+        types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_)
+    )
 
 
 def _from_numbers(kind: Kind, data: Any) -> Array:
     import pyarrow
     from pyarrow import types
 
-    if kind == "category" and types.is_integer(data.type):
-        return _from_texts(kind, data.cast(pyarrow.string()))
-    if types.is_boolean(data.type) and kind == "category":
-        return _from_texts(kind, data.cast(pyarrow.string()))
+    if kind == "category" and not types.is_floating(data.type):
+        return array_of(kind, data.cast(pyarrow.string()))
     numbers = data.cast(pyarrow.float64(), safe=False).to_numpy(zero_copy_only=False)
-    numbers = np.array(numbers, dtype=np.float64)
-    if data.null_count:
-        numbers[data.is_null().to_numpy(zero_copy_only=False)] = np.nan
-    infinite = np.isinf(numbers)
-    if infinite.any():
-        row = int(np.argmax(infinite))
-        raise Mistake(row, "not_finite", f"a finite number is needed, not {float(numbers[row])!r}")
-    if kind == "category":
-        return values.texts_of(numbers)
-    if kind == "boolean":
-        odd = ~(np.isnan(numbers) | (numbers == 0) | (numbers == 1))
-        if odd.any():
-            row = int(np.argmax(odd))
-            raise Mistake(row, "wrong_type", f"0 or 1 is needed, not {float(numbers[row])!r}")
-    return numbers
-
-
-def _from_times(kind: Kind, data: Any) -> Array:
-    import pyarrow
-
-    try:
-        moments = data.cast(pyarrow.timestamp("us"), safe=False)
-    except pyarrow.ArrowInvalid as exception:
-        raise Mistake(0, "bad_date", str(exception)) from None
-    array = np.array(moments.to_numpy(zero_copy_only=False), dtype=values.TIME)
-    if kind == "datetime":
-        return array
-    texts = np.datetime_as_string(array).astype(object)
-    texts[np.isnat(array)] = None
-    return texts
+    return arrays.from_array(kind, np.array(numbers))
 
 
 def _mistake(table: pyarrow.Table, mistake: Mistake, column: str, where: str) -> DataError:

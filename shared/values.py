@@ -69,6 +69,13 @@ class Mistake(ValueError):  # noqa: N818 - it is a finding, reported as an error
         self.message = message
 
 
+class ColumnMistake(Mistake):
+    """A column as a whole is of a type that its kind cannot be made of."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(0, "wrong_type", message)
+
+
 def missing(kind: Kind) -> object:
     """What stands for a missing value in an array of this kind."""
     return {

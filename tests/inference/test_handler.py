@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import codecs, handler
+from inference.codecs.as_csv import Cells
 from inference.handler import Model
 from shared import bundle as bundle_format
 from shared.errors import BundleError, InputError
@@ -45,8 +46,9 @@ def predictions(model: Model, rows: Any) -> list[dict[str, Any]]:
 
 def test_a_binary_answer_is_a_typed_label_and_a_probability(models: dict[Task, Model]) -> None:
     for one in predictions(models["binary"], bundles.rows(20)):
-        assert set(one) == {"label", "score"}
+        assert set(one) == {"label", "score", "scores"}
         assert one["label"] is (one["score"] >= 0.5)
+        assert one["scores"] == {"false": 1 - one["score"], "true": one["score"]}
 
 
 def test_a_multiclass_answer_has_every_score_and_the_best_label(models: dict[Task, Model]) -> None:
@@ -60,7 +62,7 @@ def test_a_regression_answer_is_a_value_in_the_targets_unit(models: dict[Task, M
     assert 0 < np.mean(values) < 20
 
 
-@pytest.mark.parametrize(("task", "cells"), [("binary", 2), ("multiclass", 2), ("regression", 1)])
+@pytest.mark.parametrize(("task", "cells"), [("binary", 4), ("multiclass", 5), ("regression", 1)])
 def test_csv_answers_have_one_line_a_row(models: dict[Task, Model], task: Task, cells: int) -> None:
     lines = answer(models[task], bundles.rows(3), codecs.CSV).decode().splitlines()
     assert [len(line.split(",")) for line in lines] == [cells] * 3
@@ -207,7 +209,8 @@ def test_any_csv_cells_are_answered_or_a_clients_mistake(
     model: Model, rows: list[list[str]]
 ) -> None:
     with contextlib.suppress(InputError):
-        handler.predict_fn(codecs.Cells(rows), model)
+        widths = list(map(len, rows))
+        handler.predict_fn(Cells([cell for row in rows for cell in row], widths), model)
 
 
 @pytest.mark.parametrize("kind", ["numeric", "category", "datetime"])

@@ -58,7 +58,7 @@ def test_json_rows_get_one_prediction_each_and_the_version_of_the_model(server: 
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     body = reply.json()
     assert len(body["predictions"]) == 2
-    assert set(body["predictions"][0]) == {"label", "score"}
+    assert set(body["predictions"][0]) == {"label", "score", "scores"}
     assert len(body["model_version"]) == 12
 
 
@@ -181,7 +181,7 @@ def test_ping_is_answered_again_and_again_while_a_large_request_is(server: Serve
 
 
 def test_another_content_type_is_a_415(server: Server) -> None:
-    reply = server.invoke(b"x", "application/x-npy")
+    reply = server.invoke(b"x", "text/plain")
     assert (reply.status, error(reply)["code"]) == (415, "unsupported_media_type")
 
 

@@ -23,8 +23,8 @@ def records(outputs: list[list[float]], target: Target) -> list[dict[str, Any]]:
 def test_a_binary_answer_is_a_label_as_typed_and_the_positive_probability() -> None:
     target = Target("late", "binary", (False, True), threshold=0.5)
     assert records([[0.25], [0.5]], target) == [
-        {"label": False, "score": 0.25},
-        {"label": True, "score": 0.5},
+        {"label": False, "score": 0.25, "scores": {"false": 0.75, "true": 0.25}},
+        {"label": True, "score": 0.5, "scores": {"false": 0.5, "true": 0.5}},
     ]
 
 
@@ -38,6 +38,25 @@ def test_a_multiclass_answer_holds_every_score() -> None:
     assert records([[0.25, 0.5, 0.25]], target) == [
         {"label": 2, "score": 0.5, "scores": {"1": 0.25, "2": 0.5, "3": 0.25}}
     ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "dtype"), [((False, True), "|b1"), ((3, 5), "<i8"), (("no", "yes"), "|O")]
+)
+def test_columns_say_what_records_say(classes: Any, dtype: str) -> None:
+    for target, outputs in (
+        (Target("y", "binary", classes), [[0.25], [0.75]]),
+        (Target("y", "multiclass", classes), [[0.25, 0.75], [1.0, 0.0]]),
+    ):
+        array = np.array(outputs, dtype=np.float32)
+        found = decode(array, target, TargetTransform(target.task))
+        columns, rows = found.to_columns(), found.to_records()
+        assert columns["label"].dtype.str == dtype
+        assert len(found) == len(rows) == 2
+        for name in ("label", "score"):
+            assert columns[name].tolist() == [row[name] for row in rows]
+        for name in target.class_names:
+            assert columns[f"scores.{name}"].tolist() == [row["scores"][name] for row in rows]
 
 
 def test_a_regression_answer_is_in_the_targets_unit() -> None:
