@@ -222,7 +222,7 @@ def test_from_s3_a_server_starts_without_any_deployed_bundle_and_swaps_by_itself
     with s3.server() as address, monkeypatch.context() as patch:
         sleep = time.sleep
         s3.begin(address, patch)
-        patch.setattr(time, "sleep", sleep)  # here somebody does wait
+        patch.setattr(time, "sleep", sleep)  # the server is waited for
         for packed in (made.second, made.third):
             storage.upload(packed.archive, f"s3://{s3.BUCKET}/{packed.version}.tar.gz")
 

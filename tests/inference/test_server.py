@@ -362,5 +362,6 @@ def test_help_names_every_variable() -> None:
         "SERVER_ADDRESS",
         "SAGEMAKER_BIND_TO_PORT",
         "MODEL_SERVER_WORKERS",
+        "MODEL_POINTER",
     ):
         assert name.encode() in done.stdout
