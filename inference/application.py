@@ -106,7 +106,7 @@ async def _read(headers: Any, protocol: Any) -> bytes:
     """The request's body.
 
     Raises:
-        InputError: 413 when it is larger than limits.BODY_BYTES; 400 when the client stops half way.
+        InputError: 413 for more than limits.BODY_BYTES; 400 when the client stops half way.
     """
     announced = int(headers.get("content-length", -1))
     if announced > DISCARD_BYTES or (announced > limits.BODY_BYTES and headers.get("expect")):

@@ -79,6 +79,27 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def tensorflow_serving(environment: Mapping[str, str] | None = None) -> tuple[Path, str]:
+    """The bundle's directory, and where TensorFlow Serving predicts with the network in it.
+
+    AWS's TensorFlow Serving image tells the Python service the ports (several servers may run) and
+    the model's name.
+
+    Raises:
+        KitError: the image did not say.
+    """
+    given = os.environ if environment is None else environment
+    port, name = given.get("TFS_REST_PORTS", "").split(",")[0], given.get("TFS_DEFAULT_MODEL_NAME")
+    if not port or not name:
+        raise KitError(
+            "there is no TensorFlow Serving here",
+            where="TFS_REST_PORTS and TFS_DEFAULT_MODEL_NAME",
+            cure="Run it in the TensorFlow Serving image, or python -m inference.server anywhere",
+        )
+    uri = f"http://localhost:{port}/v1/models/{name}:predict"
+    return Path(given.get("SM_MODEL_DIR", "").strip() or "/opt/ml/model"), uri
+
+
 def _cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

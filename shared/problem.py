@@ -22,6 +22,8 @@ from shared.values import Mistake, from_texts
 MOST_TRIALS = 10_000
 LISTED = ("manual", "grid")
 ThresholdRule = Literal["f1", "balanced_accuracy"]
+Container = Literal["own", "tensorflow-serving", "toolkit"]
+"""What serves: our own image, AWS's TensorFlow Serving image, or one of the inference toolkit."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ class Problem:
         threshold_rule: binary: what the threshold shall be best for, on the validation rows; None:
             it is the target's.
         features: what features.py makes, if the project has one.
+        container: for which the bundle is made.
 
     Raises:
         ProjectError: the parts do not fit each other.
@@ -202,6 +205,7 @@ class Problem:
     tuning: Tuning = field(default_factory=Tuning)
     threshold_rule: ThresholdRule | None = None
     features: Declaration | None = None
+    container: Container = "own"
 
     def __post_init__(self) -> None:
         self.schema(self.target)

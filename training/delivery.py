@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared import bundle, golden
+from shared import bundle, files, golden
 from shared.hyperparameters import Hyperparameters
 from shared.transforms import Encoded
+from training import containers
 from training.console import say
 from training.preparation import Prepared, libraries
 
@@ -46,10 +47,14 @@ def export_bundle(
     network = export.to_onnx(model)
     by_keras, by_onnx = export.run_keras(model), export.run_onnx(network)
     validation = prepared.encoded["validation"]
-    some = Encoded(validation.numeric[:PARITY_ROWS], validation.codes[:PARITY_ROWS])
-    edges = export.edge_rows(prepared.shape)
-    export.check_parity(by_keras, by_onnx, some, "the validation rows")
-    export.check_parity(by_keras, by_onnx, edges, "the edge rows")
+    compared = {
+        "the validation rows": Encoded(
+            validation.numeric[:PARITY_ROWS], validation.codes[:PARITY_ROWS]
+        ),
+        "the edge rows": export.edge_rows(prepared.shape),
+    }
+    for name, some in compared.items():
+        export.check_parity(by_keras, by_onnx, some, name)
 
     say("stage", "bundle")
     found, transforms = prepared.found, prepared.transforms
@@ -68,6 +73,14 @@ def export_bundle(
         export.save_weights(model, here / export.WEIGHTS)
         for name, text in (documents or {}).items():
             (here / name).write_text(text)
+        container = prepared.problem.container
+        if container == "tensorflow-serving":
+            export.to_saved_model(model, here / containers.SAVED_MODEL)
+            saved = export.run_saved_model(here / containers.SAVED_MODEL)
+            for name, some in compared.items():
+                export.check_parity(by_keras, saved, some, name, "SavedModel")
+        for name, data in containers.files_for(container).items():
+            files.write(here / name, data)
         written = bundle.write(
             prepared.job.model,
             project=prepared.problem.name,
@@ -76,7 +89,11 @@ def export_bundle(
             target_transform=prepared.target_transform,
             sources=found.tables,
             golden=rows,
-            model_files={path.name: path for path in sorted(here.iterdir())},
+            model_files={
+                path.relative_to(here).as_posix(): path
+                for path in sorted(here.rglob("*"))
+                if path.is_file()
+            },
             hyperparameters=dataclasses.asdict(chosen),
             metrics=scores,
             libraries=libraries(),

@@ -1,4 +1,4 @@
-"""Keras → ONNX, proven equal before anything leaves the job.
+"""Keras → ONNX, and where it is wanted SavedModel, proven equal before anything leaves the job.
 
 Inputs `numeric` float32 [n, D] and `codes` int32 [n, K] (those that exist), output `output`
 float32 [n, 1 or classes], n free. Here: the conversion, the parity check, the weights. Not here:
@@ -35,15 +35,7 @@ def to_onnx(model: keras.Model) -> bytes:
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     names = [tensor.name for tensor in model.inputs]
-    signature = [
-        tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
-        for tensor in model.inputs
-    ]
-
-    def answer(*matrices: Any) -> dict[str, Any]:
-        return {"output": model(list(matrices), training=False)}
-
-    function = tf.function(answer, input_signature=signature)
+    function, signature = _inference(model)
     converted, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
     found = [tensor.name for tensor in converted.graph.input]
     ends = [tensor.name for tensor in converted.graph.output]
@@ -54,6 +46,41 @@ def to_onnx(model: keras.Model) -> bytes:
     for tensor in [*converted.graph.input, *converted.graph.output]:
         tensor.type.tensor_type.shape.dim[0].dim_param = "rows"
     return converted.SerializeToString()  # type: ignore[no-any-return]
+
+
+def _inference(model: keras.Model) -> tuple[Any, list[tf.TensorSpec]]:
+    """The network as a TensorFlow function that answers, and what it is given."""
+    signature = [
+        tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    ]
+
+    def answer(*matrices: Any) -> dict[str, Any]:
+        return {"output": model(list(matrices), training=False)}
+
+    return tf.function(answer, input_signature=signature), signature
+
+
+def to_saved_model(model: keras.Model, folder: Path) -> None:
+    """Write the network as TensorFlow Serving reads it; its one signature is the default one."""
+    holder = tf.Module()
+    holder.model = model
+    function, _ = _inference(model)
+    tf.saved_model.save(holder, str(folder), signatures={"serving_default": function})
+
+
+def run_saved_model(folder: Path) -> Run:
+    """Encoded rows → outputs, by what `to_saved_model` wrote."""
+    loaded = tf.saved_model.load(str(folder))
+    function = loaded.signatures["serving_default"]
+    names = list(function.structured_input_signature[1])
+
+    def run(rows: Encoded) -> npt.NDArray[np.float32]:
+        given = {"numeric": rows.numeric, "codes": rows.codes}
+        outputs = function(**{name: tf.constant(given[name]) for name in names})["output"]
+        return np.asarray(outputs.numpy())
+
+    return run
 
 
 def run_onnx(network: bytes) -> Run:
@@ -81,8 +108,10 @@ def run_keras(model: keras.Model) -> Run:
     return run
 
 
-def check_parity(by_keras: Run, by_onnx: Run, rows: Encoded, where: str) -> float:
-    """Compare the two on some rows, all at once and the first one alone.
+def check_parity(
+    by_keras: Run, exported: Run, rows: Encoded, where: str, form: str = "ONNX"
+) -> float:
+    """Compare an exported network with Keras on some rows, all at once and the first one alone.
 
     Returns:
         The largest difference.
@@ -93,13 +122,13 @@ def check_parity(by_keras: Run, by_onnx: Run, rows: Encoded, where: str) -> floa
     worst = 0.0
     single = Encoded(rows.numeric[:1], rows.codes[:1])
     for part in (rows, single):
-        ours, theirs = by_keras(part), by_onnx(part)
+        ours, theirs = by_keras(part), exported(part)
         difference = np.abs(ours - theirs) / np.maximum(np.abs(ours), 1.0)
         if not np.all(difference <= TOLERANCE):
             row = int(np.argmax(np.nan_to_num(difference, nan=np.inf).max(axis=1)))
             raise TrainingError(
                 f"the exported network answers {theirs[row].tolist()}, Keras {ours[row].tolist()}",
-                where=f"ONNX export, row {row} of {where}",
+                where=f"{form} export, row {row} of {where}",
                 cure="Nothing was deployed; this is a fault of the conversion, please report it",
             )
         worst = max(worst, float(difference.max(initial=0.0)))

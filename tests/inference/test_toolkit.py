@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import bundles, mms, serving
-from tests.support.containers import with_files
 from tests.support.asking import BAD, GOOD, Asked
+from tests.support.containers import with_files
 from tests.support.serving import ROOT, Server
 
 pytestmark = [

@@ -9,7 +9,6 @@ import contextlib
 import os
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def environment() -> Path:
 
 def packed(bundle: Path, to: Path) -> Path:
     """A copy of a bundle with the code that the toolkit wants of it."""
-    return with_files(bundle, to, containers.toolkit())
+    return with_files(bundle, to, containers.files_for("toolkit"))
 
 
 def _free_port() -> int:
@@ -74,14 +73,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def serve(bundle: Path, log: Path, *, workers: int = 1, ready: bool = True) -> Iterator[Server]:
+def serve(bundle: Path, log: Path, *, workers: int = 1) -> Iterator[Server]:
     """The toolkit's server with a bundle that holds `code/`; ended on leaving.
 
     Args:
         bundle: is used where it is.
         log: takes what the toolkit, Java and the workers say.
         workers: processes that answer.
-        ready: wait until /ping says so.
     """
     programs = environment()
     # Not pytest's folder: the workers' sockets lie here, and a socket's path has to be short.
@@ -91,7 +89,6 @@ def serve(bundle: Path, log: Path, *, workers: int = 1, ready: bool = True) -> I
     port = _free_port()
     address = f"http://127.0.0.1:{port}"
     variables = {
-        **os.environ,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": "",
         "PYTHONDONTWRITEBYTECODE": "",
@@ -107,30 +104,11 @@ def serve(bundle: Path, log: Path, *, workers: int = 1, ready: bool = True) -> I
         "TEMP": str(place),
         "TMPDIR": str(place),
     }
-    with log.open("ab") as sink:
-        process = subprocess.Popen(
-            [programs / "python", "-c", START, config],
-            cwd=place,
-            env=variables,
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=sink,
-            start_new_session=True,
-        )
-    server = Server(port, process, log)
+    command = (programs / "python", "-c", START, config)
     try:
-        if ready:
+        with serving.running(command, log, cwd=place, variables=variables) as process:
+            server = Server(port, process, log)
             serving.wait_until_ready(server)
-        yield server
+            yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            pass
-        finally:
-            # Java is no child of the toolkit's process; it and the workers are of its session.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)

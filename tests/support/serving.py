@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,13 +120,40 @@ def serve(model_dir: Path, stderr: Path, *, workers: int = 1) -> Iterator[Server
             process.wait()
 
 
-def wait_until_ready(server: Server) -> None:
-    deadline = time.monotonic() + START_SECONDS
+@contextmanager
+def running(
+    command: Sequence[str | Path], log: Path, *, cwd: Path, variables: Mapping[str, str] = {}
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that may start others; all of them are ended on leaving."""
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=sink,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        # Some of them are no longer its children, but all are of its session.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until_ready(server: Server, path: str = "/ping", seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if server.process.poll() is not None:
             break
         try:
-            if server.request("GET", "/ping").status == 200:
+            if server.request("GET", path).status == 200:
                 return
         except OSError:
             time.sleep(0.02)
