@@ -1,9 +1,9 @@
 """The flights bundle and the requests that the serving benchmark sends to it.
 
-The bundle is trained by the kit's own training job on examples/flights: the network that is deployed
-from there, but one epoch and no search, since only its shape decides how long an answer takes. It
-is kept under build/ by the digest of everything it is made from. Requests are flights of the test
-months, as a client would send them: weather, plane and airport are left to be looked up.
+The bundle is trained by the kit's own training job on examples/flights: the network that is
+deployed from there, but one epoch and no search, since only its shape decides how long an answer
+takes. It is kept under build/ by the digest of everything it is made from. Requests are flights of
+the test months, as a client would send them: weather, plane and airport are left to be looked up.
 """
 
 from __future__ import annotations

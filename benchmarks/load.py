@@ -2,10 +2,10 @@
 
 `paced` is our own because what Debian, npm and PyPI have does not hold a rate evenly: wrk has none,
 autocannon sends a second's requests in one burst, h2load and hey count a late request from when it
-was sent. One thread and no coroutines: about 30 µs of processor time a request. It is open-loop:
-requests have fixed due times. One that finds every connection busy is counted from when it was due, so a
-server that stalls is charged for all that waited (no coordinated omission). How late the generator
-itself was is measured and told, and is not counted as the server's.
+was sent. One thread, no coroutines. It is open-loop: requests have fixed due times. One that finds
+every connection busy is counted from when it was due, so a server that stalls is charged for all
+that waited (no coordinated omission). How late the generator itself was is measured and told, and
+is not counted as the server's.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ class Capacity:
 
     Args:
         good: answers of 2xx and 3xx a second.
+        answers: all of them.
         refused: share of answers with another status.
         broken: connections that failed or timed out.
     """
 
     good: float
+    answers: int
     refused: float
     broken: int
 
@@ -93,15 +95,13 @@ def capacity(
     words = [wrk(), f"-t{THREADS}", f"-c{max(connections, THREADS)}", f"-d{whole}s"]
     words += ["--timeout", "10s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}"]
     words += ["--", str(bodies), content_type]
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=False, timeout=whole + 60
-    )
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=whole + 60)
     for line in done.stdout.splitlines():
         if line.startswith("[result]"):
             said = json.loads(line.removeprefix("[result]"))
-            answered = max(said["requests"], 1)
-            good = (said["requests"] - said["refused"]) / said["seconds"]
-            return Capacity(good, said["refused"] / answered, said["broken"])
+            answers = said["requests"]
+            good = (answers - said["refused"]) / said["seconds"]
+            return Capacity(good, answers, said["refused"] / max(answers, 1), said["broken"])
     raise RuntimeError(f"wrk failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 

@@ -62,13 +62,32 @@ class Running:
     def memory(self) -> float:
         """Megabytes of its processes; what they share counts once (Linux's PSS)."""
         total = 0
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError, IndexError):
-                after_name = (process / "stat").read_text().rpartition(")")[2].split()
-                if int(after_name[2]) == self.group:
-                    lines = (process / "smaps_rollup").read_text().splitlines()
-                    total += sum(int(x.split()[1]) for x in lines if x.startswith("Pss:"))
+        for process in self._processes():
+            with contextlib.suppress(OSError):
+                lines = (process / "smaps_rollup").read_text().splitlines()
+                total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
         return total / 1024
+
+    def cpu_seconds(self) -> float:
+        """Processor time of its processes so far."""
+        ticks = sum(sum(map(int, _stat(process)[11:13])) for process in self._processes())
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def _processes(self) -> list[Path]:
+        return [one for one in Path("/proc").glob("[0-9]*") if group_of(one) == self.group]
+
+
+def group_of(process: Path) -> int | None:
+    """The process group of /proc/<pid>; None when it is gone."""
+    stat = _stat(process)
+    return int(stat[2]) if stat else None
+
+
+def _stat(process: Path) -> list[str]:
+    """The fields of /proc/<pid>/stat from the state on; none of a process that is gone."""
+    with contextlib.suppress(OSError):
+        return (process / "stat").read_text().rpartition(")")[2].split()
+    return []
 
 
 @contextlib.contextmanager

@@ -30,7 +30,9 @@ class Ceiling:
         self._session = onnxruntime.InferenceSession(
             bundle.path / bundles.MODEL, options, providers=["CPUExecutionProvider"]
         )
-        self._feed = {given.name: getattr(encoded, given.name) for given in self._session.get_inputs()}
+        self._feed = {
+            given.name: getattr(encoded, given.name) for given in self._session.get_inputs()
+        }
         self._target = bundle.schema.target
         self._version = bundle.manifest.digest[:12]
         self._headers = [("content-type", "application/json")]

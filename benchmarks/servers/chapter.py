@@ -63,7 +63,7 @@ class Chapter:
         """The rows of a body."""
         if content_type == "text/csv":
             rows = pd.read_csv(io.BytesIO(body), dtype=dict.fromkeys(TEXTS, str))
-        elif content_type == "application/vnd.apache.parquet":
+        elif content_type == "application/x-parquet":
             rows = pd.read_parquet(io.BytesIO(body))
         else:
             rows = pd.DataFrame(json.loads(body)["instances"])
@@ -101,7 +101,7 @@ class Chapter:
 
 
 def _numbers(scalings: list[dict[str, Any]]) -> ColumnTransformer:
-    """Fill, clip, logarithm, scale; then who was missing. Fitted elsewhere, so parameters are set."""
+    """Fill, clip, logarithm, scale; then who was missing. What was fitted in training is set."""
     plain = [one for one in scalings if one["unit"] is None]
     logs = [one for one in scalings if one["unit"] is not None]
     flagged = [one["name"] for one in plain + logs if one["indicator"]]
@@ -115,9 +115,9 @@ def _numbers(scalings: list[dict[str, Any]]) -> ColumnTransformer:
     joined = ColumnTransformer(parts)
     names = [one["name"] for one in plain + logs]
     joined.fit(pd.DataFrame(np.zeros((2, len(names))), columns=names))
-    for name, scalings in (("plain", plain), ("logs", logs)):
-        if scalings:
-            _set(joined.named_transformers_[name], scalings)
+    for name, these in (("plain", plain), ("logs", logs)):
+        if these:
+            _set(joined.named_transformers_[name], these)
     return joined
 
 
