@@ -10,7 +10,6 @@ HTTP is not known here: a client's mistake is an `InputError`, anything else our
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter_ns
 from typing import NamedTuple
@@ -39,8 +38,7 @@ class Stages(NamedTuple):
     predict: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Predictions, and how they came about.
 
     Args:

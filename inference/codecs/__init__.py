@@ -142,17 +142,21 @@ def _reader(content_type: str) -> Read:
     header = _HEADERS.get(asked.parameters.get("header", ""))
     if asked.kind == CSV and header is not None:
         read = partial(as_csv.read, header=header)
-    if found.text:
-        return partial(_text, read, media.charset(asked))
-    return partial(_bytes, read)
+    if not found.text:
+        return partial(_bytes, read)
+    charset = media.charset(asked)
+    return partial(_text, read) if charset == "utf-8" else partial(_transcoded, read, charset)
 
 
-def _text(read: Read, charset: str, body: bytes) -> Request:
-    if charset != "utf-8":
-        try:
-            body = body.decode(charset).encode()
-        except UnicodeDecodeError as error:
-            raise _not_text(error) from None
+def _transcoded(read: Read, charset: str, body: bytes) -> Request:
+    try:
+        body = body.decode(charset).encode()
+    except UnicodeDecodeError as error:
+        raise _not_text(error) from None
+    return _text(read, body)
+
+
+def _text(read: Read, body: bytes) -> Request:
     if body.startswith(_BYTE_ORDER_MARK):
         body = body[len(_BYTE_ORDER_MARK) :]
     if not body or body.isspace():

@@ -30,7 +30,7 @@ class Request(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Records:
     """Objects of values by column name.
 
