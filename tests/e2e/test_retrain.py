@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +30,9 @@ age    = { kind = "numeric" }
 fruit  = { kind = "category" }
 shop   = { kind = "category" }
 
+[features.columns]
+per_year = { kind = "numeric" }
+
 [training]
 hyperparameters = { units = 16, layers = 1, batch_size = 32, epochs = 2 }
 
@@ -36,6 +40,13 @@ hyperparameters = { units = 16, layers = 1, batch_size = 32, epochs = 2 }
 epochs = 3
 learning_rate_factor = 1.0
 """  # noqa: E501
+FEATURES = """\
+import numpy as np
+
+
+def features(columns):
+    return {"per_year": columns["weight"] / np.maximum(columns["age"], 1)}
+"""
 
 
 def rows(count: int, seed: int, after: int = 0) -> pa.Table:
@@ -50,6 +61,7 @@ def project(house: House) -> Path:
     folder = house.folder / "projects/fruit"
     folder.mkdir(parents=True)
     (folder / "project.toml").write_text(TOML)
+    (folder / "features.py").write_text(FEATURES)
     csv.write_csv(rows(300, seed=5), folder / "fruit.csv")
     pq.write_table(rows(1500, seed=1, after=300), folder / "new.parquet")
     return folder
@@ -96,6 +108,21 @@ def test_deploy_and_plan_keep_it_and_status_names_its_parent(retrained: Said, ho
     status = house.make("status", FRUIT).out
     assert "retrained" in status
     assert "from fruit-" in status
+
+
+def test_its_features_were_kept_and_another_features_py_is_another_model(
+    retrained: Said, project: Path, house: House
+) -> None:
+    [kept] = (house.folder / "build/fruit/challenger").rglob("features.py")
+    assert kept.read_text() == FEATURES
+    file = project / "features.py"
+    file.write_text(FEATURES.replace("1)", "2)"))
+    assert re.search("create +training job", house.make("plan", FRUIT).out)
+    file.write_text(FEATURES.replace("np.max", "np.mux"))
+    said = house.make("plan", FRUIT)
+    assert said.code != 0
+    assert "features.py, line 5, row 0: AttributeError" in said.err
+    file.write_text(FEATURES)
 
 
 def test_it_answers_and_is_destroyed(retrained: Said, house: House) -> None:

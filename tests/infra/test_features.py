@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -134,6 +135,20 @@ def test_a_plan_says_what_a_deployment_would(
     said = command("plan", "--project", str(file))
     assert (said.code, said.out) == (1, "")
     assert f"{tmp_path}/project/features.py, line 6, row 0: NameError" in said.err
+
+
+def test_the_example_of_the_page_is_a_good_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/features.md").read_text()
+    text, made = re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL)[:2]
+    rows = [f"{n},{n + 1},{n % 7},{'FGI'[n % 3]},{'DE'[n % 2]},{n % 3 == 0}" for n in range(60)]
+    (tmp_path / "gems.csv").write_text("x,y,z,cut,color,sold\n" + "\n".join(rows) + "\n")
+    (tmp_path / "features.py").write_text(text)
+    own = f'name = "gems"\n[data]\nsource = "gems.csv"\ntarget = "sold"\n{made}'
+    (tmp_path / "project.toml").write_text(own)
+    settings = project.load(tmp_path)
+    assert settings.problem.features is not None
+    assert [one.name for one in settings.problem.features.columns] == ["flat", "cut and color"]
+    check(settings)
 
 
 def test_where_a_table_is_in_s3_the_training_job_tries_it(tmp_path: Path) -> None:
