@@ -14,15 +14,15 @@ it answers the same in any company of rows (purity.py).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shared import values
+from shared.cells import Cells
 from shared.errors import DataError, InputError, ProjectError, nearest
 from shared.feature_rules import DECLARED, FILE, FUNCTION, check
 from shared.schema import Column, Schema
@@ -38,6 +38,33 @@ _DTYPES: dict[Kind, tuple[str, str]] = {
 }
 # As far as the times of a request can lie: the years 1 to 9999, and an offset from UTC.
 _FIRST, _LAST = np.array(["0000-12-31", "10000-01-02"], dtype=values.TIME)
+
+
+class Given(Mapping[str, Array]):
+    """What the function is given: arrays in the schema's order that cannot be written to."""
+
+    def __init__(self, columns: Columns, names: Sequence[str]) -> None:
+        self._columns = columns
+        self._names = names
+        self._read: dict[str, Array] = {}
+
+    def __getitem__(self, name: str) -> Array:
+        # Made when it is asked for: of a small request no more columns become arrays than are used.
+        array = self._read.get(name)
+        if array is None:
+            if name not in self._names:
+                raise KeyError(name)
+            # Contiguous, since numpy may compute other bits for strided arrays.
+            array = np.ascontiguousarray(self._columns[name]).view()
+            array.flags.writeable = False
+            self._read[name] = array
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 class Features:
@@ -59,6 +86,11 @@ class Features:
         self._columns = schema.made_columns
         self._inputs = [column.name for column in schema.columns + schema.source_columns]
         self._tree = check(source, where)
+
+    @cached_property
+    def kinds(self) -> Mapping[str, Kind]:
+        """Of each column that is made."""
+        return {column.name: column.kind for column in self._columns}
 
     def __call__(self, columns: Columns, rows: Rows | None = None) -> Columns:
         """New columns for these rows.
@@ -90,8 +122,8 @@ class Features:
 
     def made(self, columns: Columns, rows: Rows | None = None) -> Columns:
         """The same with infinities, and times beyond the years 1 to 9999, let through."""
-        given = {name: _read_only(columns[name]) for name in self._inputs}
-        count = len(next(iter(given.values())))
+        given = Given(columns, self._inputs)
+        count = len(columns.rows if isinstance(columns, Cells) else columns[self._inputs[0]])
         if not count:
             return {one.name: np.empty(0, values.dtype(one.kind)) for one in self._columns}
         try:
@@ -127,14 +159,15 @@ class Features:
 
     def _run(self, given: Columns) -> object:
         with np.errstate(all="ignore"):
-            return self._function(MappingProxyType(dict(given)))
+            return self._function(given)
 
     def _first_failing(self, given: Columns, count: int) -> int | None:
         """The first row that fails by itself, found by halves; None where none does."""
 
         def fails(start: int, end: int) -> bool:
             try:
-                self._run({name: array[start:end] for name, array in given.items()})
+                part = {name: array[start:end] for name, array in given.items()}
+                self._run(Given(part, self._inputs))
             except (Exception, SystemExit):
                 return True
             return False
@@ -215,7 +248,21 @@ def complete(columns: Columns, tables: Sequence[SourceTable], features: Features
         ProjectError, InputError: see Features.
     """
     enriched = enrich(columns, tables)
-    return enriched if features is None else {**enriched, **features(enriched)}
+    if features is None:
+        return enriched
+    made = features(enriched)
+    if not isinstance(enriched, Cells):
+        return {**enriched, **made}
+    cells = {name: _cells(array) for name, array in made.items()}
+    return Cells(
+        {**enriched.kinds, **features.kinds},
+        [
+            {**row, **{name: given[place] for name, given in cells.items()}}
+            for place, row in enumerate(enriched.rows)
+        ],
+        enriched.tables,
+        enriched.found,
+    )
 
 
 def complete_table(
@@ -252,13 +299,6 @@ def complete_table(
         ) from None
 
 
-def _read_only(array: Array) -> Array:
-    """Contiguous, since numpy may compute other bits for strided arrays; and not to be written."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
-
-
 def _converted(kind: Kind, data: Array) -> Array:
     if kind == "datetime":
         return data.astype(values.TIME, copy=False)
@@ -288,3 +328,13 @@ def _odd(array: Array) -> npt.NDArray[np.bool_]:
         odd: npt.NDArray[np.bool_] = ~np.isnat(array) & ((array < _FIRST) | (array >= _LAST))
         return odd
     return np.isinf(array)
+
+
+def _cells(array: Array) -> list[Any]:
+    """A canonical array as the cells that `values.array_of` makes it of."""
+    if array.dtype.kind != "M":
+        return list(array.tolist())
+    moments = array.astype(np.int64).tolist()
+    return [
+        None if absent else moment for moment, absent in zip(moments, np.isnat(array), strict=True)
+    ]

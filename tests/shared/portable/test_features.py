@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared import purity, values
+from shared.cells import FEW, Cells
 from shared.errors import DataError, InputError, ProjectError
 from shared.feature_rules import Declaration, check
-from shared.features import Features, complete_table
+from shared.features import Features, complete, complete_table
 from shared.schema import Column, Schema, Target
 from shared.sources import Source, SourceTable
+from shared.transforms import Transforms
 from shared.values import Columns
 from tests.shared import strategies
 
@@ -148,9 +151,10 @@ def test_what_it_may_not_hold_is_told_with_its_line_and_without_running_it(
 
 
 def test_what_fails_outside_of_the_function_is_told_with_its_line() -> None:
+    text = b"import math\nx = math.sqrt(-1)\ndef features(columns): ..."
+    features = Features(text, schema(*MADE))
     with pytest.raises(ProjectError) as caught:
-        text = b"import math\nx = math.sqrt(-1)\ndef features(columns): ..."
-        Features(text, schema(*MADE))(COLUMNS)
+        features(COLUMNS)
     assert "features.py, line 2: ValueError" in str(caught.value)
 
 
@@ -180,7 +184,7 @@ def test_what_fails_outside_of_the_function_is_told_with_its_line() -> None:
             "There is no such column. ",
         ),
         ('columns["x"][0] = 1', "ValueError: assignment destination is read-only"),
-        ('columns["new"] = 1', "TypeError: 'mappingproxy' object does not support item assignment"),
+        ('columns["new"] = 1', "TypeError: 'Given' object does not support item assignment"),
         ("raise SystemExit(3)", "features.py, line 3, row 0: SystemExit: 3"),
     ],
 )
@@ -350,3 +354,35 @@ def test_a_request_cannot_bring_what_is_made() -> None:
     with pytest.raises(InputError, match="the model has no such column"):
         schema(*MADE).from_records([record])
     assert "ratio" not in schema(*MADE).json_schema()["properties"]
+
+
+@given(tables())
+def test_a_small_request_held_as_cells_is_encoded_to_the_same_bits(
+    drawn: tuple[Columns, list[int]],
+) -> None:
+    columns, _ = drawn
+    whole = schema(*MADE)
+    features = Features(GOOD.encode(), whole)
+    kinds = {column.name: column.kind for column in OWN}
+    cells = [_row(columns, row) for row in range(min(len(columns["x"]), FEW))]
+    few = {name: array[: len(cells)] for name, array in columns.items()}
+    fitted = Transforms.fit({**COLUMNS, **features(COLUMNS)}, whole.features)
+    try:
+        expected = fitted.encode(complete(few, [], features))
+    except InputError as refused:
+        with pytest.raises(InputError, match=re.escape(str(refused))):
+            complete(Cells(kinds, cells), [], features)
+        return
+    found = fitted.encode(complete(Cells(kinds, cells), [], features))
+    assert found.numeric.tobytes() == expected.numeric.tobytes()
+    assert found.codes.tobytes() == expected.codes.tobytes()
+
+
+def _row(columns: Columns, row: int) -> dict[str, Any]:
+    cells: dict[str, Any] = {
+        name: array[row].item() for name, array in columns.items() if array.dtype == float
+    }
+    cells["place"] = columns["place"][row]
+    moment = columns["at"][row]
+    cells["at"] = None if np.isnat(moment) else int(moment.astype(np.int64))
+    return cells
