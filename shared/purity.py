@@ -37,7 +37,8 @@ def prove(
 
     Args:
         features: to be proved.
-        columns: canonical arrays of one length, 1 or more; own columns and the sources'.
+        columns: canonical arrays of one length, 1 or more: own columns, the sources', and what was
+            made of all these rows together.
         schema: of the model.
         rows: what messages call each row.
 
@@ -72,6 +73,10 @@ def prove(
         "asked again": features.made(together),
         "in another order of rows": {name: array[back] for name, array in shuffled.items()},
         "alone": {name: np.concatenate([one[name] for one in alone]) for name in whole},
+        "among all rows of the table": {
+            name: np.concatenate([columns[name][places], made[len(places) :]])
+            for name, made in whole.items()
+        },
     }
     for how, other in others.items():
         for name, made in whole.items():

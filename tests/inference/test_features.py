@@ -104,6 +104,13 @@ def test_a_features_py_that_is_not_one_is_no_bundle(
         handler.model_fn(copy)
 
 
+def test_a_bundle_that_is_only_looked_at_runs_nothing(bundle: Path, tmp_path: Path) -> None:
+    copy = bundles.copy(bundle, tmp_path / "copy")
+    (copy / "features.py").write_text("1 / 0\n" + bundles.FEATURES)
+    resealed(copy)
+    assert bundle_format.load(copy).schema.made_columns == bundles.MADE
+
+
 def test_a_bundle_without_the_features_py_that_its_schema_needs_is_refused(
     bundle: Path, tmp_path: Path
 ) -> None:

@@ -266,6 +266,10 @@ def test_the_order_of_the_columns_does_not_depend_on_the_request() -> None:
     assert features(COLUMNS)["made"].tobytes() == features(backwards)["made"].tobytes()
 
 
+def whole(features: Features) -> Columns:
+    return {**COLUMNS, **features.made(COLUMNS)}
+
+
 @pytest.mark.parametrize(
     ("kind", "body", "how"),
     [
@@ -273,6 +277,7 @@ def test_the_order_of_the_columns_does_not_depend_on_the_request() -> None:
         ("numeric", 'return {"made": np.arange(len(columns["y"])) * 1.0}', "order of rows"),
         ("numeric", 'return {"made": np.random.random(len(columns["y"]))}', "asked again"),
         ("category", 'return {"made": np.sort(columns["place"].astype(str))}', "order of rows"),
+        ("numeric", 'return {"made": columns["y"] * (len(columns["y"]) == 4)}', "of the table"),
         ("numeric", 'seen.append(1)\nreturn {"made": columns["y"] + len(seen)}', "asked again"),
     ],
 )
@@ -281,15 +286,16 @@ def test_values_that_depend_on_other_rows_are_refused(kind: Any, body: str, how:
     text = f"import numpy as np\nseen = []\ndef features(columns):\n{lines}"
     features = Features(text.encode(), schema(Column("made", kind)))
     with pytest.raises(ProjectError) as caught:
-        purity.prove(features, COLUMNS, schema(Column("made", kind)), range(4))
+        purity.prove(features, whole(features), schema(Column("made", kind)), range(4))
     assert str(caught.value).startswith("features.py, column 'made': of ")
     assert how in str(caught.value)
     assert "no mean, rank or order of rows" in str(caught.value)
 
 
 def test_a_pure_function_passes() -> None:
-    whole = schema(*MADE)
-    purity.prove(Features(GOOD.encode(), whole), COLUMNS, whole, range(4))
+    joined = schema(*MADE)
+    features = Features(GOOD.encode(), joined)
+    purity.prove(features, whole(features), joined, range(4))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +323,9 @@ def test_a_row_that_a_request_may_bring_and_that_fails_is_told_in_words(
     features = read(body)
     real = {name: array[:2] for name, array in COLUMNS.items()}
     with pytest.raises(ProjectError) as caught:
-        purity.prove(features, real, schema(Column("made", "numeric")), range(2))
+        purity.prove(
+            features, {**real, **features.made(real)}, schema(Column("made", "numeric")), range(2)
+        )
     assert f"a request may bring a row with {words}, and for such a row it fails" in str(
         caught.value
     )
@@ -326,7 +334,7 @@ def test_a_row_that_a_request_may_bring_and_that_fails_is_told_in_words(
 
 def test_an_overflow_of_an_odd_row_is_no_reason_to_refuse() -> None:
     features = read('return {"made": columns["x"] * columns["y"] * columns["y"]}')
-    purity.prove(features, COLUMNS, schema(Column("made", "numeric")), range(4))
+    purity.prove(features, whole(features), schema(Column("made", "numeric")), range(4))
 
 
 @pytest.mark.parametrize(
