@@ -17,7 +17,7 @@ from inference import environment, handler, server
 class Constant:
     """Answers all requests alike."""
 
-    def __init__(self) -> None:
+    def __init__(self, *_: object) -> None:
         model = handler.model_fn(environment.read().model_dir)
         body = Path(os.environ["BENCHMARK_REQUEST"]).read_bytes()
         request = handler.input_fn(body, "application/json")
