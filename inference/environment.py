@@ -6,11 +6,13 @@ Names and defaults are those of SageMaker hosting, where it has them: the model 
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from inference import limits
 from shared.errors import KitError
 
 USAGE = """\
@@ -21,8 +23,48 @@ USAGE = """\
   MODEL_POINTER           s3://… or a path of a JSON object {"bundle", "digest"} to follow: the
                           bundle that it names is swapped in (default: none is followed)
   MODEL_POINTER_SECONDS   seconds between two looks at the pointer (default: 60)
+  LOG_LEVEL               debug, info, warning or error (default: info); where it is not set,
+                          SAGEMAKER_CONTAINER_LOG_LEVEL as a number: 10, 20, 30 or 40
+  METRICS_SECONDS         seconds between two lines of metrics for CloudWatch; 0: none (default: 60)
+  SERVER_COUNTS_DIR       folder in which workers leave their counts for /metrics (default: a new
+                          one, in memory where there is /dev/shm)
+  ENDPOINT_NAME           name of the endpoint, for metrics (default: none)
+  VARIANT_NAME            name of the variant, for metrics (default: AllTraffic)
+  SAGEMAKER_BATCH         true in a batch transform job: bodies up to 100 MB (default: false)
+  SAGEMAKER_MAX_PAYLOAD_IN_MB          largest body of a batch transform job, 1 to 100
+  SAGEMAKER_BATCH_STRATEGY             MULTI_RECORD or SINGLE_RECORD (default: MULTI_RECORD)
+  SAGEMAKER_MAX_CONCURRENT_TRANSFORMS  requests at once of such a job (default: one per worker)
 """
 """One line per variable, for ``--help``."""
+
+COUNTS_DIR = "SERVER_COUNTS_DIR"
+"""The server sets it for its workers."""
+
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_STRATEGIES = ("MULTI_RECORD", "SINGLE_RECORD")
+_MEGABYTE = 1_048_576
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a batch transform job is told at /execution-parameters.
+
+    Args:
+        active: this container serves such a job.
+        payload: megabytes that a body may have.
+        strategy: MULTI_RECORD or SINGLE_RECORD.
+        concurrent: requests at once.
+    """
+
+    active: bool
+    payload: int
+    strategy: str
+    concurrent: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +76,11 @@ class Settings:
         address: IP address to listen on.
         port: TCP port to listen on.
         workers: number of processes that answer.
+        batch: what concerns batch transform jobs.
+        log_level: of `logging`.
+        metrics_seconds: between two lines of metrics; 0: there are none.
+        counts: folder in which workers leave their counts; None: nowhere.
+        endpoint, variant: names, for metrics.
         pointer: where to read which bundle to swap in; None: there is no such place.
         pointer_seconds: between two looks at it.
     """
@@ -42,8 +89,19 @@ class Settings:
     address: str
     port: int
     workers: int
+    batch: Batch
+    log_level: int
+    metrics_seconds: int
+    counts: Path | None
+    endpoint: str
+    variant: str
     pointer: str | None = None
     pointer_seconds: int = 60
+
+    @property
+    def body_bytes(self) -> int:
+        """The largest body."""
+        return self.batch.payload * _MEGABYTE if self.batch.active else limits.BODY_BYTES
 
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
@@ -63,17 +121,39 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         text = value(name, str(default))
         if text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high:
             return int(text)
-        raise KitError(
-            f"{text!r} is not a whole number between {low} and {high}",
-            where=name,
-            cure="Correct the variable, or leave it out to get the default",
-        )
+        raise _wrong(name, f"{text!r} is not a whole number between {low} and {high}")
 
+    def one_of(name: str, choices: Iterable[str], default: str) -> str:
+        text = value(name, default)
+        for choice in choices:
+            if text.lower() == choice.lower():
+                return choice
+        raise _wrong(name, f"{text!r} is none of {', '.join(choices)}")
+
+    active = one_of("SAGEMAKER_BATCH", ("true", "false"), "false") == "true"
+    workers = whole("MODEL_SERVER_WORKERS", _cpus(), 1, 256)
+    most = limits.BATCH_BODY_BYTES // _MEGABYTE
+    payload = whole("SAGEMAKER_MAX_PAYLOAD_IN_MB", most if active else 6, 1, most)
+    if value("LOG_LEVEL", ""):
+        log_level = _LEVELS[one_of("LOG_LEVEL", _LEVELS, "info")]
+    else:
+        log_level = whole("SAGEMAKER_CONTAINER_LOG_LEVEL", logging.INFO, 1, 50)
     return Settings(
         model_dir=Path(value("SM_MODEL_DIR", "/opt/ml/model")),
         address=value("SERVER_ADDRESS", "0.0.0.0"),  # noqa: S104 a container is asked from outside
         port=whole("SAGEMAKER_BIND_TO_PORT", 8080, 1, 65_535),
-        workers=whole("MODEL_SERVER_WORKERS", _cpus(), 1, 256),
+        workers=workers,
+        batch=Batch(
+            active,
+            payload,
+            one_of("SAGEMAKER_BATCH_STRATEGY", _STRATEGIES, _STRATEGIES[0]),
+            whole("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", min(workers, most // payload), 1, 1000),
+        ),
+        log_level=log_level,
+        metrics_seconds=whole("METRICS_SECONDS", 60, 0, 3600),
+        counts=Path(folder) if (folder := value(COUNTS_DIR, "")) else None,
+        endpoint=value("ENDPOINT_NAME", ""),
+        variant=value("VARIANT_NAME", "AllTraffic"),
         pointer=value("MODEL_POINTER", "") or None,
         pointer_seconds=whole("MODEL_POINTER_SECONDS", 60, 1, 86_400),
     )
@@ -98,6 +178,12 @@ def tensorflow_serving(environment: Mapping[str, str] | None = None) -> tuple[Pa
         )
     uri = f"http://localhost:{port}/v1/models/{name}:predict"
     return Path(given.get("SM_MODEL_DIR", "").strip() or "/opt/ml/model"), uri
+
+
+def _wrong(name: str, message: str) -> KitError:
+    return KitError(
+        message, where=name, cure="Correct the variable, or leave it out to get the default"
+    )
 
 
 def _cpus() -> int:

@@ -22,6 +22,7 @@ from shared import bundle as bundles
 from shared import predictions
 from shared.cells import Cells
 from shared.errors import BundleError
+from shared.golden import TOLERANCE
 from shared.predictions import Predictions
 from shared.transforms import Encoded
 from shared.values import Columns
@@ -76,6 +77,7 @@ class Model:
         self.run = run or _in_process(path)
         self._bundle = bundle
         self.version = bundle.manifest.digest[:12]
+        self.transforms = bundle.transforms
         try:
             bundle.verify(self.run)
         except BundleError:
@@ -86,6 +88,17 @@ class Model:
                 where=str(path),
                 cure="Train the model again",
             ) from error
+
+    def check(self) -> None:
+        """Answer the first golden row once more.
+
+        Raises:
+            BundleError: it does not come out as in training any more.
+        """
+        golden = self._bundle.golden
+        outputs = self.run(Encoded(golden.numeric[:1], golden.codes[:1]))
+        if not np.allclose(outputs, golden.outputs[:1], rtol=TOLERANCE, atol=TOLERANCE):
+            raise BundleError("the first golden row does not come out as it did in training")
 
     def answer(self, request: codecs.Request) -> Answer:
         """Validate, look up, encode and score every row of `request`.

@@ -22,12 +22,49 @@ UNPACKED_BYTES = 134_217_728
 HEADER_BYTES = 10_000
 """The header of an .npy file; numpy's own limit."""
 
+BATCH_BODY_BYTES = 104_857_600
+"""The body of a request of a batch transform job; SageMaker's own limit."""
+
+LARGE_BODY_BYTES = 131_072
+"""A body larger than this, thousands of rows, is answered beside the event loop, which goes on to
+answer /ping and small requests meanwhile."""
+
+DENSE_BODY_BYTES = 8192
+"""The same for a body that is no text: in Parquet, few bytes may hold many rows."""
+
+IN_FLIGHT = 64
+"""Requests that one worker has begun and not answered, bodies under way included; one more is a
+503. At 0.1 ms each, the last of them waits for 6 ms."""
+
+LARGE_IN_FLIGHT = 3
+"""Of these the large ones: one is answered, and the bodies of the next are there by then."""
+
+BYTES_IN_FLIGHT = 67_108_864
+"""Bytes of all bodies that one worker holds; a single one, however large, is always taken."""
+
+BODY_SECONDS = 30
+"""How long a body may take to arrive; then the answer is a 408. The head has as long."""
+
+SLOW_SECONDS = 2
+"""After so long a body that still arrives does not count as in flight any more: slow senders must
+not keep the others out."""
+
+SLOW_BODIES = 256
+"""Such slow bodies at once; for one more, the slowest is given up."""
+
+REFUSAL_SECONDS = 0.25
+"""How long a refused request waits for its 503: clients that try again at once would otherwise take
+the time that answers need."""
+
+STUCK_SECONDS = 120
+"""When one large request takes longer, /ping says so: no client waits that long."""
+
 _FEWER = "Send fewer rows in one request, or use a batch transform job"
 
 
-def too_large() -> InputError:
-    """A body of more than BODY_BYTES."""
-    return _too_much("too_large", f"The body has more than {BODY_BYTES} bytes", _FEWER)
+def too_large(longest: int = BODY_BYTES) -> InputError:
+    """A body of more than `longest` bytes."""
+    return _too_much("too_large", f"The body has more than {longest} bytes", _FEWER)
 
 
 def unpacks_too_large() -> InputError:

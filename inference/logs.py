@@ -46,6 +46,11 @@ CONFIG: dict[str, Any] = {
 """For `logging.config.dictConfig`, and for granian, which calls it in every process."""
 
 
+def config(level: int) -> dict[str, Any]:
+    """CONFIG with `level` for the server's own events; other libraries speak from WARNING on."""
+    return {**CONFIG, "loggers": {**CONFIG["loggers"], "inference": {"level": level}}}
+
+
 def event(logger: logging.Logger, level: int, name: str, **fields: object) -> None:
     """Log the event `name` with its fields."""
     logger.log(level, name, extra={"fields": fields})

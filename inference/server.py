@@ -22,14 +22,15 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import connection, parent_process
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
-from inference import environment, handler, logs, reload
+from inference import counts, environment, handler, limits, logs, reload
 from inference.application import Application
 from inference.environment import Settings
 from shared.errors import KitError
@@ -38,7 +39,8 @@ DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM; SageMaker kills after 30."""
 
 CONNECTIONS = 1024
-"""Connections that may wait to be accepted, and that all workers together hold open."""
+"""Connections that one worker holds open, and as many more that may wait to be accepted: far more
+than requests in flight, so that a client too many is told so and does not wait unheard."""
 
 log = logging.getLogger("inference")
 
@@ -88,6 +90,23 @@ def _claim(settings: Settings) -> None:
         ) from error
 
 
+@contextlib.contextmanager
+def _counting(settings: Settings) -> Iterator[None]:
+    """A folder in which the workers leave their counts; without one, each tells its own."""
+    if settings.counts:
+        yield
+        return
+    try:
+        folder = counts.make()
+    except OSError as error:
+        logs.event(log, logging.WARNING, "workers count apart", reason=str(error))
+        yield
+        return
+    with folder as name:
+        os.environ[environment.COUNTS_DIR] = name
+        yield
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     parser = argparse.ArgumentParser(
@@ -101,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         try:
             settings = environment.read()
+            logging.config.dictConfig(logs.config(settings.log_level))
             _claim(settings)
             watch = stack.enter_context(reload.Watch(settings)) if settings.pointer else None
             model_dir = watch.shelf.current() if watch else settings.model_dir
@@ -125,18 +145,20 @@ def _serve(settings: Settings, version: str, watch: reload.Watch | None) -> None
         websockets=False,
         workers=settings.workers,
         backlog=CONNECTIONS,
-        backpressure=max(64, CONNECTIONS // settings.workers),
+        backpressure=CONNECTIONS,
+        http1_settings=HTTP1Settings(header_read_timeout=limits.BODY_SECONDS * 1000),
         respawn_failed_workers=True,
         workers_kill_timeout=DRAIN_SECONDS,
         log_level=LogLevels.warning,
-        log_dictconfig=logs.CONFIG,
+        log_dictconfig=logs.config(settings.log_level),
     )
     place = {"address": settings.address, "port": settings.port, "workers": settings.workers}
     logs.event(log, logging.INFO, "starting", model_version=version, **place)
     if watch:
         server.on_startup(watch.listen)  # granian itself takes SIGHUP as a wish for new workers
     loader = functools.partial(application, watch.shelf if watch else None)
-    server.serve(target_loader=loader, wrap_loader=False)
+    with _counting(settings):
+        server.serve(target_loader=loader, wrap_loader=False)
     logs.event(log, logging.INFO, "stopped")
 
 

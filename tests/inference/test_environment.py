@@ -26,7 +26,8 @@ def test_variables_that_are_set_win() -> None:
             "MODEL_SERVER_WORKERS": "3",
         }
     )
-    assert settings == environment.Settings(Path("/elsewhere"), "127.0.0.1", 9000, 3)
+    assert settings.model_dir == Path("/elsewhere")
+    assert (settings.address, settings.port, settings.workers) == ("127.0.0.1", 9000, 3)
 
 
 def test_an_empty_variable_counts_as_one_that_is_not_set() -> None:
