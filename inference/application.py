@@ -12,7 +12,6 @@ import gc
 import logging
 import signal
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from time import monotonic, perf_counter_ns
 from typing import Any
 
@@ -199,7 +198,7 @@ class Application:
             done = _predict(*asked, body)
             quality = Quality({})
             quality.count([(done.model, done.answer)])
-            return replace(done, quality=quality)
+            return done._replace(quality=quality)
         finally:
             self._busy_since = None
 

@@ -12,8 +12,7 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +48,7 @@ _CLASSES = len(BOUNDS) + 1
 _OFFSETS = np.arange(len(STAGES)) * _CLASSES
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A request that was answered.
 
     Args:
