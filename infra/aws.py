@@ -101,8 +101,8 @@ class Session:
         raise DeploymentError(
             "the serving image is not in the account's registry",
             where=serving_image(account.id, account.region, tag),
-            cure=f"A deployment to AWS does not build images yet. Build one from {tree} (its "
-            "command is `python -m inference.server`), and push it under exactly that name.",
+            cure="A deployment to AWS does not build images yet. Build it with `docker build "
+            "-f images/Dockerfile --target serving .`, and push it under exactly that name.",
         )
 
     def address(self, endpoint: str) -> str:
@@ -114,7 +114,7 @@ class Session:
 class LocalSession(Session):
     """A Cloud on this machine: the same calls, and a registry that takes the tree as it is."""
 
-    SERVE = ("python", "-m", "inference.server")
+    SERVE = ("python", "serve")
 
     def __init__(self, cloud: Any) -> None:
         super().__init__(cloud.session(), Account(cloud.account, cloud.region, local=True))

@@ -73,8 +73,13 @@ def training_code(root: Path = ROOT) -> dict[str, bytes]:
 
 
 def serving_code(root: Path = ROOT) -> dict[str, bytes]:
-    """The files of the serving image by name: shared/ and inference/."""
-    return dict(_sources(root, ("inference", "shared")))
+    """The files of the serving image by name: shared/, inference/ and the command `serve`.
+
+    images/Dockerfile copies the same.
+    """
+    files = dict(_sources(root, ("inference", "shared")))
+    files["serve"] = (root / "images/serve").read_bytes()
+    return files
 
 
 def tree_digest(files: Mapping[str, bytes]) -> str:

@@ -18,7 +18,12 @@ from tests.support.fake_cloud import FakeCloud
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     root = tmp_path / "root"
-    for name in ("shared/__init__.py", "training/train.py", "inference/server.py"):
+    for name in (
+        "shared/__init__.py",
+        "training/train.py",
+        "inference/server.py",
+        "images/serve",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)
     (root / "training/requirements.txt").write_text("optuna==5.0.0\n")
