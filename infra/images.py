@@ -1,4 +1,4 @@
-"""Container images: the AWS TensorFlow training image of each region, and the address of our own.
+"""Container images: AWS's TensorFlow images of each region, and the address of our own.
 
 The table of accounts is kept in step with the SageMaker SDK's by a test, so that a deployment needs
 not import the SDK. Building images is not done here.
@@ -9,6 +9,9 @@ from __future__ import annotations
 from shared.errors import DeploymentError, nearest
 
 TENSORFLOW = "2.21-{processor}-py312"
+TENSORFLOW_SERVING = "2.20-{processor}-py312"
+TRAINING_REPOSITORY = "tensorflow-training"
+TENSORFLOW_SERVING_REPOSITORY = "tensorflow-inference"
 SERVING_REPOSITORY = "keras-serving"
 
 _ACCOUNT = "763104351884"
@@ -51,6 +54,8 @@ ACCOUNTS = dict.fromkeys(_SHARED_ACCOUNT_REGIONS, _ACCOUNT) | {
     "me-west-1": "124382933778",
     "mx-central-1": "637423239942",
 }
+WITHOUT_SERVING = {"me-west-1"}
+"""Regions with no TensorFlow Serving image."""
 
 
 def training_image(region: str, instance: str) -> str:
@@ -65,11 +70,30 @@ def training_image(region: str, instance: str) -> str:
             where="[aws].region",
             cure=nearest(region, ACCOUNTS),
         )
-    processor = "gpu" if instance.removeprefix("ml.")[:1] in ("p", "g") else "cpu"
-    tag = TENSORFLOW.format(processor=processor)
-    return f"{ACCOUNTS[region]}.dkr.ecr.{region}.amazonaws.com/tensorflow-training:{tag}"
+    return _of_aws(region, TRAINING_REPOSITORY, TENSORFLOW, instance)
+
+
+def tensorflow_serving_image(region: str, instance: str) -> str:
+    """The URI of the AWS TensorFlow Serving image for a region and an instance type.
+
+    Raises:
+        DeploymentError: AWS publishes none there.
+    """
+    if region not in ACCOUNTS or region in WITHOUT_SERVING:
+        raise DeploymentError(
+            f"no AWS TensorFlow Serving image is known for the region {region!r}",
+            where="[endpoint].container",
+            cure='Choose another region, or write container = "own"',
+        )
+    return _of_aws(region, TENSORFLOW_SERVING_REPOSITORY, TENSORFLOW_SERVING, instance)
 
 
 def serving_image(account: str, region: str, tag: str) -> str:
     """The URI under which our serving image stands in the account's own registry."""
     return f"{account}.dkr.ecr.{region}.amazonaws.com/{SERVING_REPOSITORY}:{tag}"
+
+
+def _of_aws(region: str, repository: str, tag: str, instance: str) -> str:
+    processor = "gpu" if instance.removeprefix("ml.")[:1] in ("p", "g") else "cpu"
+    address = f"{ACCOUNTS[region]}.dkr.ecr.{region}.amazonaws.com"
+    return f"{address}/{repository}:{tag.format(processor=processor)}"

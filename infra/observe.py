@@ -123,7 +123,8 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         objects=objects,
         jobs=jobs,
         parents=parents(cloud, job.parents) if isinstance(job, TuningJob) else (),
-        image=cloud.has_image(desired.image.repository, desired.image.tag),
+        image=desired.image is not None
+        and cloud.has_image(desired.image.repository, desired.image.tag),
         models=frozenset(models),
         configs=frozenset(configs),
         endpoint=endpoint(cloud, desired.project),

@@ -268,6 +268,9 @@ def _giving_way(step: Step, retrained: Retrained) -> Step:
 def _image(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
     # Before training, so that a missing image is not first told an hour later.
     image = desired.image
+    if image is None:
+        same.append(Unchanged("image", desired.served_by, "is AWS's own"))
+        return
     name = f"{image.repository}:{image.tag}"
     if observed.image:
         same.append(Unchanged("image", name, "the same serving code is there"))

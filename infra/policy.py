@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from infra.images import SERVING_REPOSITORY
+from infra.images import SERVING_REPOSITORY, TENSORFLOW_SERVING_REPOSITORY, TRAINING_REPOSITORY
 
 TRUST = {
     "Version": "2012-10-17",
@@ -19,7 +19,13 @@ TRUST = {
 
 
 def execution_policy(
-    project: str, bucket: str, external: Sequence[str], account: str, region: str
+    project: str,
+    bucket: str,
+    external: Sequence[str],
+    account: str,
+    region: str,
+    *,
+    own_image: bool = True,
 ) -> Mapping[str, object]:
     """What training job and endpoint may do: the project's objects, their logs, metrics and images.
 
@@ -29,6 +35,7 @@ def execution_policy(
         external: s3:// locations of data that lies elsewhere and is read only.
         account: the account's number.
         region: where the project is.
+        own_image: our image serves; else AWS's TensorFlow Serving.
     """
     buckets, prefixes, readable = _places(external)
     buckets = sorted({*buckets, bucket})
@@ -79,8 +86,10 @@ def execution_policy(
                 "ecr:GetDownloadUrlForLayer",
             ],
             "Resource": [
-                f"{registry}:{account}:repository/{SERVING_REPOSITORY}",
-                f"{registry}:*:repository/tensorflow-training",
+                f"{registry}:{account}:repository/{SERVING_REPOSITORY}"
+                if own_image
+                else f"{registry}:*:repository/{TENSORFLOW_SERVING_REPOSITORY}",
+                f"{registry}:*:repository/{TRAINING_REPOSITORY}",
             ],
         },
         {

@@ -18,7 +18,7 @@ from infra.project import Location, Settings
 from infra.record import Record, RecordStore
 from infra.resources import Account, Artifacts, Desired, Retrained, desired
 from infra.retraining import Deployed, kept, reading, retraining
-from shared.errors import DataError
+from shared.errors import DataError, DeploymentError
 from shared.feature_rules import FILE
 from shared.files import write
 from shared.retraining import SETTINGS
@@ -41,8 +41,14 @@ def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
 
     Raises:
         DataError: a file cannot be read, or an s3:// location is empty.
-        DeploymentError: AWS refuses a look, or the endpoint's name is taken.
+        DeploymentError: AWS refuses a look, the endpoint's name is taken, or the container that is
+            to serve cannot be started there.
     """
+    _refuse_container(settings, cloud.account if cloud else LOCAL_ACCOUNT)
+    return _plan(settings, cloud)
+
+
+def _plan(settings: Settings, cloud: Cloud | None) -> Plan:
     wanted = desired(
         settings, make_artifacts(settings, cloud), cloud.account if cloud else LOCAL_ACCOUNT
     )
@@ -59,7 +65,7 @@ def prepare_search(settings: Settings, cloud: Cloud) -> Plan:
     Raises:
         DataError, DeploymentError: see `prepare`.
     """
-    made = prepare(settings, cloud)
+    made = _plan(settings, cloud)
     if made.desired.retrained:
         own = replace(made.desired, retrained=None)
         made = plan(own, observe(cloud, own))
@@ -101,6 +107,7 @@ def prepare_retraining(
         DataError: a file cannot be read, or an s3:// location is empty.
         DeploymentError: AWS refuses a look.
     """
+    _refuse_container(settings, cloud.account)
     artifacts = make_artifacts(settings, cloud)
     told = build_directory(settings.name) / SETTINGS
     write(told, settings.retraining.to_json().encode())
@@ -126,10 +133,29 @@ def prepare_retraining(
     )
 
 
+def _refuse_container(settings: Settings, account: Account) -> None:
+    container = settings.endpoint.container
+    where, cure = f"{settings.path}: endpoint.container", 'or write container = "own"'
+    if container == "toolkit":
+        raise DeploymentError(
+            "a deployment does not know which image of the inference toolkit is to serve",
+            where=where,
+            cure=f"Name the bundle that `make tune` trains in a model of your own, {cure}.",
+        )
+    if container == "tensorflow-serving" and account.local:
+        raise DeploymentError(
+            "the local cloud cannot run AWS's TensorFlow Serving image",
+            where=where,
+            cure=f"Deploy with TARGET=aws, {cure}.",
+        )
+
+
 def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
     """Write the code archive and the problem, and take the digests of everything that travels."""
     build = build_directory(settings.name)
     code = package.training_code()
+    if settings.endpoint.container != "own":
+        code |= package.serving_code()  # training puts it into the bundle
     if settings.features is not None:
         code[FILE] = settings.features
     archive = package.write_archive(code, build / "sourcedir.tar.gz")

@@ -198,6 +198,7 @@ class _Checked:
                 tuning=tuning,
                 threshold_rule=threshold if isinstance(threshold, str) else None,
                 features=made[1] if made else None,
+                container=file.endpoint.container,
             )
         self._mistakes.raise_if_any()
         return Settings(

@@ -21,7 +21,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from infra.channels import Channel
-from infra.images import SERVING_REPOSITORY, serving_image, training_image
+from infra.images import (
+    SERVING_REPOSITORY,
+    serving_image,
+    tensorflow_serving_image,
+    training_image,
+)
 from infra.package import File, combine, digest_of, short
 from infra.policy import TRUST, execution_policy
 from infra.tuning import TuningJob, children_at_a_time
@@ -321,6 +326,8 @@ class Desired:
 
     Attributes:
         job: what trains: one training job, or a tuning job whose children do.
+        image: our own, where it serves.
+        served_by: the URI of the image that serves.
         retrained: the model that last won a retraining, if any.
     """
 
@@ -330,7 +337,8 @@ class Desired:
     role: Role
     uploads: tuple[Upload, ...]
     job: TrainingJob | TuningJob
-    image: Image
+    image: Image | None
+    served_by: str
     instance: str
     tags: tuple[tuple[str, str], ...]
     retrained: Retrained | None = None
@@ -346,10 +354,10 @@ class Desired:
         job, data = self.job.name(attempt), self.job.model_data(attempt)
         if self.kept:
             job, data = self.kept.job, self.kept.data
-        parts = {"job": job, "image": self.image.uri}
+        parts = {"job": job, "image": self.served_by}
         model = Model(
             f"{self.project}-{short(combine(parts))}",
-            self.image.uri,
+            self.served_by,
             data,
             self.role.arn,
             self.tags,
@@ -380,7 +388,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     """The cloud that a project asks for.
 
     Raises:
-        DeploymentError: there is no training image for the region.
+        DeploymentError: AWS has no image for the region.
     """
     project = settings.name
     bucket = bucket_name(settings.aws, account)
@@ -444,7 +452,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     tuning = settings.problem.tuning
     searched = tuning.where == "service" and tuning.count > 0
     parallel = children_at_a_time(tuning, local=account.local)
-    tag = short(artifacts.serving_digest)
+    own_image = _own_image(settings, artifacts, account)
     return Desired(
         project=project,
         account=account,
@@ -452,10 +460,20 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         role=role,
         uploads=tuple({upload.key: upload for upload in uploads}.values()),
         job=TuningJob(job, tuning, parallel, settings.warm_start) if searched else job,
-        image=Image(serving_image(account.id, account.region, tag), SERVING_REPOSITORY, tag),
+        image=own_image,
+        served_by=own_image.uri
+        if own_image
+        else tensorflow_serving_image(account.region, settings.endpoint.instance),
         instance=settings.endpoint.instance,
         tags=tags,
     )
+
+
+def _own_image(settings: Settings, artifacts: Artifacts, account: Account) -> Image | None:
+    if settings.endpoint.container == "tensorflow-serving":
+        return None
+    tag = short(artifacts.serving_digest)
+    return Image(serving_image(account.id, account.region, tag), SERVING_REPOSITORY, tag)
 
 
 def _role(
@@ -468,7 +486,14 @@ def _role(
     if settings.aws.role and not account.local:
         return Role(settings.aws.role.rsplit("/", 1)[1], settings.aws.role, None)
     name = f"{settings.name}-{account.region}-execution"
-    policy = execution_policy(settings.name, bucket, external, account.id, account.region)
+    policy = execution_policy(
+        settings.name,
+        bucket,
+        external,
+        account.id,
+        account.region,
+        own_image=settings.endpoint.container != "tensorflow-serving",
+    )
     arn = f"arn:aws:iam::{account.id}:role/{name}"
     return Role(name, arn, json.dumps(policy, sort_keys=True), tags)
 

@@ -21,7 +21,7 @@ from pydantic_core import PydanticCustomError
 
 from infra.units import seconds, share
 from shared import documents
-from shared.problem import MOST_TRIALS, ThresholdRule
+from shared.problem import MOST_TRIALS, Container, ThresholdRule
 from shared.retraining import Retraining
 from shared.schema import Task
 
@@ -189,7 +189,9 @@ class RetrainingSection(Section):
 class EndpointSection(Section):
     """[endpoint]: what serves."""
 
-    container: Annotated[str, _only("own", "tensorflow-serving", "toolkit")] = "own"
+    container: Container = Field(
+        default="own", description='"own", "tensorflow-serving" or "toolkit"'
+    )
     mode: Annotated[str, _only("realtime", "serverless", "async")] = "realtime"
     instance: str = Field(
         default="ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE

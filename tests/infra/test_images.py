@@ -24,6 +24,10 @@ def test_the_table_is_the_sdk_s() -> None:
     versions = json.loads(table.read_text())["training"]["versions"]
     accounts = versions["2.21.0"]["registries"]
     assert accounts == accounts | images.ACCOUNTS
+    serving = json.loads(table.read_text())["inference"]["versions"]["2.20.0"]["registries"]
+    assert serving == {name: accounts[name] for name in serving}
+    assert serving.keys() >= images.ACCOUNTS.keys() - images.WITHOUT_SERVING
+    assert not serving.keys() & images.WITHOUT_SERVING
     # Regions of other partitions have other addresses and are left out.
     assert all(
         region.startswith(("cn-", "us-", "eu")) for region in accounts.keys() - images.ACCOUNTS

@@ -326,6 +326,11 @@ MISTAKES = {
         "endpoint.mode: 'serverless' is not available yet",
         '"realtime"',
     ),
+    "an unknown container": (
+        ("[tuning]", '[endpoint]\ncontainer = "docker"\n[tuning]'),
+        "endpoint.container: 'docker'",
+        '"tensorflow-serving"',
+    ),
     "an unknown mode": (
         ("[tuning]", '[endpoint]\nmode = "reeltime"\n[tuning]'),
         "endpoint.mode: 'reeltime' is not known",
