@@ -57,7 +57,7 @@ bench-%: .venv/dev.stamp  ## print a figure a line; exit 1 when a must is missed
 
 clean:  ## stop the local cloud; remove the environments, local state and caches
 	@test ! -x $(PY) || $(PY) -m infra.local stop
-	@rm -rf .venv .venv-numpy1 .venv-bench .local build .coverage* .hypothesis .*_cache
+	@rm -rf .venv .venv-numpy1 .venv-bench .venv-toolkit .local build .coverage* .hypothesis .*_cache
 
 .venv/deploy.stamp: requirements/bootstrap.txt requirements/deploy.txt
 	@'$(PYTHON)' requirements/install.py .venv requirements/deploy.txt
