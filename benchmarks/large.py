@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.load import LoadError
+
 CSV = "text/csv"
 PARQUET = "application/x-parquet"
 TURNS = 5
@@ -96,7 +98,7 @@ def _side(python: str, side: str, bundle: Path) -> Iterator[Callable[[Path, str]
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{side} failed at a request of {content_type}")
+            raise LoadError(f"{side} failed at a request of {content_type}")
         return json.loads(line)
 
     try:

@@ -31,6 +31,10 @@ ANSWER_SECONDS = 5.0
 """How long after the last due time answers are waited for."""
 
 
+class LoadError(Exception):
+    """What was to make the load failed; the message says how."""
+
+
 @dataclass(frozen=True)
 class Capacity:
     """What came back in a closed loop.
@@ -90,6 +94,9 @@ def capacity(
         content_type: theirs.
         connections: all kept alive.
         seconds: how long; wrk takes whole ones.
+
+    Raises:
+        LoadError: wrk fails.
     """
     whole = max(1, math.ceil(seconds))
     words = [wrk(), f"-t{THREADS}", f"-c{max(connections, THREADS)}", f"-d{whole}s"]
@@ -102,7 +109,7 @@ def capacity(
             answers = said["requests"]
             good = (answers - said["refused"]) / said["seconds"]
             return Capacity(good, answers, said["refused"] / max(answers, 1), said["broken"])
-    raise RuntimeError(f"wrk failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+    raise LoadError(f"wrk failed:\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
 
 
 def request(body: bytes, content_type: str = "application/json") -> bytes:
@@ -221,8 +228,12 @@ def paced(
                     connection.began = now
                 else:
                     connection.began = due
-                connection.send(requests[sent % len(requests)])
-                busy.add(connection)
+                try:
+                    connection.send(requests[sent % len(requests)])
+                    busy.add(connection)
+                except OSError:  # never answered, and so it counts as failed
+                    connection.close()
+                    idle.append(connection)
                 sent += 1
                 now = time.perf_counter()
             wait = start + sent / rate - now if sent < count and idle else 0.1

@@ -30,6 +30,10 @@ START_SECONDS = 90
 STOP_SECONDS = 10
 
 
+class StartError(Exception):
+    """A server does not answer /ping; the message says why."""
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that answers /ping.
@@ -49,7 +53,7 @@ class Running:
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
         """Its turn."""
-        os.killpg(self.group, signal.SIGCONT)
+        _signal(self.group, signal.SIGCONT)
         try:
             yield
         finally:
@@ -57,7 +61,7 @@ class Running:
 
     def sleep(self) -> None:
         """Stop every process of the group until its turn comes."""
-        os.killpg(self.group, signal.SIGSTOP)
+        _signal(self.group, signal.SIGSTOP)
 
     def memory(self) -> float:
         """Megabytes of its processes; what they share counts once (Linux's PSS)."""
@@ -99,6 +103,9 @@ def running(server: Server, bundle: Path, request: Path, workers: int = 2) -> It
         bundle: what it serves.
         request: a file with the body that a server with one answer answers.
         workers: processes that answer.
+
+    Raises:
+        StartError: it does not answer /ping.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         port = _free_port()
@@ -128,7 +135,7 @@ def running(server: Server, bundle: Path, request: Path, workers: int = 2) -> It
             while not _answers(port):
                 if process.poll() is not None or time.perf_counter() > started + START_SECONDS:
                     said = log.read_text(errors="replace")[-3000:]
-                    raise RuntimeError(f"{server.name} does not start:\n{said}")
+                    raise StartError(f"{server.name} does not start:\n{said}")
                 time.sleep(0.005)
             yield Running(server, port, process.pid, time.perf_counter() - started)
         finally:

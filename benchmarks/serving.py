@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
 import signal
@@ -97,17 +98,17 @@ def table(found: Mapping[str, Measured]) -> str:
     ]
     for name, one in found.items():
         numbers = [
-            statistics.median(one.capacity),
-            statistics.median(one.p50) * 1e3,
-            statistics.median(one.p99) * 1e3,
-            statistics.median(one.cpu),
+            _median(one.capacity),
+            _median(one.p50) * 1e3,
+            _median(one.p99) * 1e3,
+            _median(one.cpu),
             one.memory,
         ]
         widths = ("9,.0f", "9.2f", "9.2f", "9,.0f", "7.0f")
         cells = "".join(f"{number:{width}}" for number, width in zip(numbers, widths, strict=True))
         told = f"   NOT COUNTED: {'; '.join(dict.fromkeys(one.problems))}" if one.problems else ""
         lines.append(f"{SERVERS[name].name:<42}{cells}{told}")
-    late = max(statistics.median(one.late) for one in found.values()) * 1e6
+    late = max(_median(one.late) for one in found.values()) * 1e6
     lines.append(f"the generator at a rate was itself late by at most {late:.0f} µs (99 %)")
     return "\n".join(lines)
 
@@ -180,10 +181,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bundle = given.bundle or flights.bundle()
     missed: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        code = report(figures(names, bundle, Path(folder), missed))
+        try:
+            code = report(figures(names, bundle, Path(folder), missed))
+        except (load.LoadError, running.StartError) as error:
+            sys.exit(str(error))
     for name in missed:
         print(f"not met or not measured: {name}")
     return int(code or bool(missed))
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values) if values else math.nan
 
 
 def _counts(found: Mapping[str, Measured], other: str) -> bool:

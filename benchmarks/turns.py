@@ -92,10 +92,16 @@ def compare(
         servers: dict[str, Running] = {}
         for name in names:
             server = running.running(SERVERS[name], bundle, requests.first, WORKERS)
-            servers[name] = stack.enter_context(server)
+            try:
+                servers[name] = stack.enter_context(server)
+            except running.StartError as error:
+                print(error, flush=True)
+                found[name].problems.append("does not start")
+                continue
             found[name].problems += _wrong(servers[name], requests)
             load.capacity(servers[name].port, requests.file, seconds=1)
             servers[name].sleep()
+        names = list(servers)
         for number in range(rounds):
             for name in _rotated(names, number):
                 _capacity_round(servers[name], requests, seconds, found[name])
@@ -157,4 +163,5 @@ def _rotated(names: Sequence[str], by: int) -> list[str]:
 
 
 def _line(found: Mapping[str, Measured]) -> str:
-    return ", ".join(f"{name} {one.capacity[-1]:,.0f}" for name, one in found.items())
+    last = {name: one.capacity[-1] for name, one in found.items() if one.capacity}
+    return ", ".join(f"{name} {capacity:,.0f}" for name, capacity in last.items())
