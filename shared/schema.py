@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain, repeat
-from operator import eq, itemgetter
+from operator import eq
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from shared import documents, mistakes, values
-from shared.cells import FEW, Cells
+from shared.cells import FEW, Cells, picker
 from shared.errors import InputError, KitError, ProjectError, nearest
 from shared.mistakes import Convert
 from shared.values import Array, Columns, Kind, Mistake
 
+ReadCells = Callable[[Kind, Sequence[Any]], list[Any]]
 Group = tuple[Kind, tuple[str, ...], Sequence[Sequence[Any]]]
 Task = Literal["binary", "multiclass", "regression"]
 MAX_NAMES = 20
@@ -215,6 +216,16 @@ class Schema:
         return {name: kind for kind, names, _ in self._kinds for name in names}
 
     @cached_property
+    def _picked(self) -> tuple[tuple[Kind, tuple[str, ...], Callable[[Any], tuple[Any, ...]]], ...]:
+        """Kind and names of the own columns of one kind, and what picks a record's cells."""
+        return tuple((kind, names, picker(names)) for kind, names, _ in self._kinds)
+
+    @cached_property
+    def _own_cells(self) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
+        """A record's own cells, those of one kind together."""
+        return picker([name for _, names, _ in self._kinds for name in names])
+
+    @cached_property
     def _required(self) -> tuple[str, ...]:
         return tuple(name for name, column in self._by_name.items() if not column.nullable)
 
@@ -234,6 +245,10 @@ class Schema:
         """
         if not records:
             raise InputError("no_rows", "the request has no rows")
+        if len(records) <= FEW:
+            few = self._cells(records, values.cells_of_values)
+            if few is not None:
+                return few
         brought: list[Column] = []
         alike = set(map(type, records)) == {dict}
         if not (alike and all(map(eq, map(dict.keys, records), repeat(self._own)))):  # type: ignore[arg-type]
@@ -274,6 +289,11 @@ class Schema:
         rows = len(columns[0])
         if not rows:
             raise InputError("no_rows", "the request has no rows")
+        if rows <= FEW and convert in _READ_CELLS:
+            records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+            few = self._cells(records, _READ_CELLS[convert])
+            if few is not None:
+                return few
         cells = dict(zip(names, columns, strict=True))
         groups: list[Group] = [
             (kind, names, [cells[name] for name in names]) for kind, names, _ in self._kinds
@@ -312,24 +332,34 @@ class Schema:
         if found:
             raise mistakes.first_of(found)
 
-    def _columns(self, groups: Sequence[Group], rows: int, convert: Convert) -> Columns:
-        """Convert all columns of a kind at once: a request of one row has many of them."""
-        few = rows <= FEW and len(groups) == len(self._kinds)
-        result: dict[str, Array] = {}
-        cells: list[dict[str, Any]] = [{} for _ in range(rows if few else 0)]
+    def _cells(self, records: Sequence[Mapping[str, Any]], read: ReadCells) -> Cells | None:
+        """Few rows, if each has the own columns and no other, and all is well."""
+        rows = []
         try:
-            for kind, names, given in groups:
-                flat = list(chain.from_iterable(given))
-                if few:
-                    found = values.cells_of(convert)(kind, flat)
-                    for number, row in enumerate(cells):
-                        row.update(zip(names, found[number::rows], strict=True))
-                else:
-                    array = convert(kind, flat)
-                    result.update(zip(names, array.reshape(len(names), rows), strict=True))
+            for record in records:
+                if len(record) != len(self._own):
+                    return None
+                row: dict[str, Any] = {}
+                for kind, names, pick in self._picked:
+                    row.update(zip(names, read(kind, pick(record)), strict=True))
+                for name in self._required:
+                    if name in row and values.is_missing_cell(row[name]):
+                        return None
+                rows.append(row)
+        except (Mistake, KeyError, TypeError):  # which one it is, the long way finds out
+            return None
+        return Cells(self._own_kinds, rows)
+
+    def _columns(self, groups: Sequence[Group], rows: int, convert: Convert) -> Columns:
+        """Convert all columns of a kind at once: small requests have many of them."""
+        result: dict[str, Array] = {}
+        try:
+            for kind, names, cells in groups:
+                array = convert(kind, list(chain.from_iterable(cells)))
+                result.update(zip(names, array.reshape(len(names), rows), strict=True))
         except Mistake:
             self._refuse(groups, convert)
-        return self._complete(Cells(self._own_kinds, cells) if few else result)
+        return self._complete(result)
 
     def _arrays(self, groups: Sequence[Group], convert: Convert) -> Columns:
         """Convert column by column."""
@@ -386,6 +416,12 @@ class Schema:
             "required": [column.name for column in self.columns],
             "additionalProperties": False,
         }
+
+
+_READ_CELLS: Mapping[Convert, ReadCells] = {
+    values.from_values: values.cells_of_values,
+    values.from_texts: values.cells_of_texts,
+}
 
 
 def _singly(groups: Sequence[Group]) -> Iterator[tuple[Kind, str, Sequence[Any]]]:

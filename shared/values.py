@@ -112,6 +112,11 @@ def array_of(kind: Kind, cells: Sequence[Any]) -> Array:
     return np.array(cells, dtype=np.float64)
 
 
+def is_missing_cell(cell: Any) -> bool:
+    """Whether a cell of any kind has no value."""
+    return cell is None or cell != cell  # noqa: PLR0124 - a missing number is NaN
+
+
 def from_values(kind: Kind, values: Sequence[object]) -> Array:
     """JSON values (None = missing) → array [n]; accepts and raises what `cells_of_values` does."""
     return array_of(kind, _FROM_VALUES[kind](values))
@@ -143,11 +148,6 @@ def cells_of_texts(kind: Kind, texts: Sequence[str]) -> list[Any]:
         Mistake: the first cell that its kind does not accept.
     """
     return _FROM_TEXTS[kind](texts)
-
-
-def cells_of(convert: Callable[[Kind, Sequence[Any]], Array]) -> Callable[..., list[Any]]:
-    """What gives the cells of which `from_values` or `from_texts` makes an array."""
-    return cells_of_values if convert is from_values else cells_of_texts
 
 
 def text_of(value: object) -> str:
