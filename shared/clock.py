@@ -177,20 +177,25 @@ class Clocks:
         ]
         self._flagged = [i for i, clock in enumerate(clocks) if clock.indicator]
         self.keys += [(clocks[i].name, ".missing") for i in self._flagged]
-        points = {part: [(float(a), float(b)) for a, b in circles[part]] for part in circles}
-        arrays = {part: np.array(points[part], dtype=np.float32) for part in circles}
         self._alone = [
-            _Dial(clock.transitions, clock.offsets, [(_PARTS[p], points[p]) for p in clock.parts])
+            _Dial(clock.transitions, clock.offsets, [_PARTS[part] for part in clock.parts])
             for clock in clocks
         ]
         self._together = [
-            _Dial(
-                np.array(clock.transitions, dtype=np.int64),
-                np.array(clock.offsets, dtype=np.int64),
-                [(_PARTS[part], arrays[part]) for part in clock.parts],
+            dial._replace(
+                transitions=np.array(dial.transitions, dtype=np.int64),
+                offsets=np.array(dial.offsets, dtype=np.int64),
             )
-            for clock in clocks
+            for dial in self._alone
         ]
+        # Where in `_points` a part's circle begins; before them lies the point of a missing time.
+        starts, self._points = {}, [(0.0, 0.0)]
+        for part, circle in circles.items():
+            starts[part] = len(self._points)
+            self._points += [(float(sine), float(cosine)) for sine, cosine in circle]
+        self._starts = [[starts[part] for part in clock.parts] for clock in clocks]
+        self._count = sum(map(len, self._starts))
+        self._table = np.array(self._points, dtype=np.float32)
 
     def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.float32]:
         """Encode rows.
@@ -201,49 +206,57 @@ class Clocks:
         Returns:
             float32 [n, len(keys)].
         """
-        rows = len(chunk[0])
-        result = np.empty((rows, len(self.keys)), dtype=np.float32)
-        end, flags = 0, []
-        for times, dial in zip(chunk, self._together, strict=True):
+        rows, end = len(chunk[0]), 0
+        at = np.empty((self._count, rows), dtype=np.int64)
+        absent = []
+        for times, dial, starts in zip(chunk, self._together, self._starts, strict=True):
             moments = times.astype(np.int64)
             missing = moments == _NAT
-            start = end
-            for points in _points(moments, dial, MANY):
-                result[:, end : end + 2] = points
-                end += 2
-            result[missing, start:end] = 0.0
-            flags.append(missing)
-        for place, i in enumerate(self._flagged, end):
-            result[:, place] = flags[i]
-        return result
+            begin = end
+            for value, start in zip(_values(moments, dial, MANY), starts, strict=True):
+                np.add(value, start, out=at[end])
+                end += 1
+            if np.count_nonzero(missing):
+                at[begin:end, missing] = 0
+            absent.append(missing)
+        points = self._table.take(at.T, 0).reshape(rows, 2 * self._count)
+        if not self._flagged:
+            return points
+        flags = np.array([absent[i] for i in self._flagged], dtype=np.float32)
+        return np.concatenate([points, flags.T], axis=1)
 
     def one(self, cells: Sequence[int | None]) -> list[float]:
         """Encode one row: microseconds, or None, for each of `columns` → one for each of `keys`."""
         result: list[float] = []
-        for moment, dial in zip(cells, self._alone, strict=True):
+        for moment, dial, starts in zip(cells, self._alone, self._starts, strict=True):
             if moment is None:
-                result += [0.0] * (2 * len(dial.parts))
+                result += self._points[0] * len(starts)
             else:
-                for point in _points(moment, dial, ONE):
-                    result += point
-        result += [float(cells[i] is None) for i in self._flagged]
+                for value, start in zip(_values(moment, dial, ONE), starts, strict=True):
+                    result += self._points[start + value]
+        if self._flagged:
+            result += [float(cells[i] is None) for i in self._flagged]
         return result
 
 
 class _Dial(NamedTuple):
-    """One clock's time zone, and each part's formula and circle."""
+    """One clock's time zone, and the formula of each of its parts."""
 
     transitions: Sequence[int] | Ints
     offsets: Sequence[int] | Ints
-    parts: Sequence[tuple[Callable[[Number, Number], Number], Any]]
+    parts: Sequence[Callable[[Number, Number], Number]]
 
 
-def _points(moment: Number, dial: _Dial, ops: Ops) -> list[Any]:
-    """For each part of the dial the point on its circle: a pair, or for n moments [n, 2]."""
-    local = moment + dial.offsets[ops.rank(dial.transitions, moment)]
+def _values(moment: Number, dial: _Dial, ops: Ops) -> list[Any]:
+    """The values of the dial's parts, counted from 0; anything in their range for a missing time."""
+    local = moment
+    if len(dial.offsets) > 1:
+        local = moment + dial.offsets[ops.rank(dial.transitions, moment)]
+    elif dial.offsets[0]:
+        local = moment + dial.offsets[0]
     days = local // DAY
     within = local - days * DAY
-    return [points[value(days, within)] for value, points in dial.parts]
+    return [value(days, within) for value in dial.parts]
 
 
 # Formulas of one number or an array: days since 1970 and microseconds within the day → a part's

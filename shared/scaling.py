@@ -246,7 +246,8 @@ class Scaler:
             _scaled(x if x == x else fill, step, ONE)  # noqa: PLR0124 - a missing one is NaN
             for x, (fill, step) in zip(cells, self._alone, strict=True)
         ]
-        result += [float(cells[i] != cells[i]) for i in self._flagged]
+        if self._flagged:
+            result += [float(cells[i] != cells[i]) for i in self._flagged]
         return result
 
 

@@ -157,7 +157,8 @@ class Transforms:
         """
         numbers, times, texts = self._pickers
         try:
-            numeric = self._scaler.one(numbers(row)) + self._clock.one(times(row))
+            numeric = self._scaler.one(numbers(row))
+            numeric += self._clock.one(times(row))
             return numeric, self._coder.one(texts(row))
         except KeyError as missing:
             raise _absent(missing) from None
