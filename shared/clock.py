@@ -248,7 +248,7 @@ class _Dial(NamedTuple):
 
 
 def _values(moment: Number, dial: _Dial, ops: Ops) -> list[Any]:
-    """The values of the dial's parts, counted from 0; anything in their range for a missing time."""
+    """The values of the dial's parts, counted from 0; any in their range for a missing time."""
     local = moment
     if len(dial.offsets) > 1:
         local = moment + dial.offsets[ops.rank(dial.transitions, moment)]

@@ -204,14 +204,6 @@ class Schema:
         )
 
     @cached_property
-    def _own_cells(self) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
-        """A record's own cells, those of one kind together."""
-        names = [name for _, names, _ in self._kinds for name in names]
-        if len(names) == 1:
-            return lambda record: (record[names[0]],)
-        return itemgetter(*names)
-
-    @cached_property
     def _own_kinds(self) -> dict[str, Kind]:
         return {name: kind for kind, names, _ in self._kinds for name in names}
 

@@ -119,6 +119,15 @@ def is_missing_cell(cell: Any) -> bool:
 
 def from_values(kind: Kind, values: Sequence[object]) -> Array:
     """JSON values (None = missing) → array [n]; accepts and raises what `cells_of_values` does."""
+    if kind == "numeric" and _NUMBERS.issuperset(map(type, values)):
+        try:
+            array = np.array(values, dtype=np.float64)
+        except OverflowError:
+            pass
+        else:
+            odd = array.size - np.count_nonzero(np.isfinite(array))
+            if not odd or odd == values.count(None):
+                return array
     return array_of(kind, _FROM_VALUES[kind](values))
 
 
