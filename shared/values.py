@@ -9,8 +9,9 @@ category object array of str            None
 datetime datetime64[us]                 NaT
 ======== ============================== ==========================================
 
-Here: which values each kind accepts. Not here: which columns there must be (schema.py), nor Arrow
-tables (tables.py); both report a `Mistake` with their own words for the place.
+Here: which values each kind accepts. Not here: plain values by the thousand (many.py), which
+columns there must be (schema.py), nor arrays of numpy and Arrow (arrays.py, tables.py); these
+report a `Mistake` with their own words for the place.
 """
 
 from __future__ import annotations
@@ -27,15 +28,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from shared import many
 from shared.documents import show
 
 Kind = Literal["numeric", "category", "boolean", "datetime"]
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 
-TIME = np.dtype("datetime64[us]")
-# As text of a numeric, boolean or datetime column these stand for a missing value.
-MISSING_TEXTS = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
+TIME, MISSING_TEXTS = many.TIME, many.MISSING_TEXTS
 _NUMBERS = frozenset({int, float, NoneType})
 _BOOLEANS = frozenset({bool, NoneType})
 _TEXTS = frozenset({str, NoneType})
@@ -119,21 +119,16 @@ def is_missing_cell(cell: Any) -> bool:
 
 def from_values(kind: Kind, values: Sequence[object]) -> Array:
     """JSON values (None = missing) → array [n]; accepts and raises what `cells_of_values` does."""
-    if kind == "numeric" and _NUMBERS.issuperset(map(type, values)):
-        try:
-            array = np.array(values, dtype=np.float64)
-        except OverflowError:
-            pass
-        else:
-            odd = array.size - np.count_nonzero(np.isfinite(array))
-            if not odd or odd == values.count(None):
-                return array
-    return array_of(kind, _FROM_VALUES[kind](values))
+    together = _MANY_VALUES.get(kind)
+    array = together(values) if together else None
+    return array_of(kind, _FROM_VALUES[kind](values)) if array is None else array
 
 
 def from_texts(kind: Kind, texts: Sequence[str]) -> Array:
     """Text cells → array [n]; accepts and raises what `cells_of_texts` does."""
-    return array_of(kind, _FROM_TEXTS[kind](texts))
+    together = _MANY_TEXTS.get(kind)
+    array = together(texts) if together else None
+    return array_of(kind, _FROM_TEXTS[kind](texts)) if array is None else array
 
 
 def cells_of_values(kind: Kind, values: Sequence[object]) -> list[Any]:
@@ -369,4 +364,12 @@ _FROM_TEXTS: dict[Kind, Callable[[Sequence[str]], list[Any]]] = {
     "boolean": _boolean_texts,
     "category": _categories,
     "datetime": _datetime_texts,
+}
+_MANY_VALUES: dict[Kind, Callable[[Sequence[Any]], Array | None]] = {
+    "numeric": many.numbers,
+    "datetime": many.times,
+}
+_MANY_TEXTS: dict[Kind, Callable[[Sequence[str]], Array | None]] = {
+    "numeric": many.number_texts,
+    "datetime": many.time_texts,
 }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, repeat
-from typing import Any
+from itertools import chain, islice
 
-import numpy as np
+import orjson
 
 from inference import limits
 from inference.codecs.request import bounded, no_rows, wrong_cells
@@ -17,7 +16,7 @@ from shared import mistakes, values
 from shared.errors import MAX_MISTAKES, InputError
 from shared.predictions import Predictions
 from shared.schema import Schema
-from shared.values import Columns
+from shared.values import Array, Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,30 +88,33 @@ def write(predictions: Predictions, _version: str) -> bytes:
 
     The version has no place in it.
     """
-    return _lines(predictions.to_columns().values())
+    return _lines([_texts(column) for column in predictions.to_columns().values()])
 
 
 def write_with_header(predictions: Predictions, version: str) -> bytes:
     """As `write`, below a line of names; the last column is the model's version."""
-    columns = predictions.to_columns()
-    names = _lines([[name] for name in (*columns, "model_version")])
-    return names + _lines([*columns.values(), repeat(version, len(predictions))])
+    columns = {name: _texts(column) for name, column in predictions.to_columns().items()}
+    columns["model_version"] = [version] * len(predictions)
+    return _lines([[_quote(name), *texts] for name, texts in columns.items()])
 
 
-def _lines(columns: Iterable[Iterable[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows(zip(*map(_cells, columns), strict=True))
-    return text.getvalue().encode()
+def _lines(columns: Sequence[Sequence[str]]) -> bytes:
+    return "".join(f"{line}\n" for line in map(",".join, zip(*columns, strict=True))).encode()
 
 
-def _cells(column: Any) -> Any:
-    """Booleans as JSON writes them, true and not True."""
-    if isinstance(column, np.ndarray):
-        if column.dtype == bool:
-            return np.where(column, "true", "false").tolist()
-        return column.tolist()
-    return column
+def _texts(column: Array) -> list[str]:
+    """The cells of a column: numbers and booleans as JSON has them, labels quoted if need be."""
+    if column.dtype != object:
+        return orjson.dumps(column.tolist())[1:-1].decode().split(",") if len(column) else []
+    quoted = {text: _quote(text) for text in set(column.tolist())}
+    return list(map(quoted.__getitem__, column.tolist()))
+
+
+def _quote(text: str) -> str:
+    """A cell as CSV has it; an empty one in quotes, so that no line is empty."""
+    if text and not any(mark in text for mark in ',"\r\n'):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _plain(text: str) -> tuple[list[str], list[int]]:

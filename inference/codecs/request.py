@@ -117,7 +117,7 @@ def bounded(columns: Columns) -> Columns:
     for name, array in columns.items():
         if array.dtype == object:
             texts = array.tolist()
-            if max(map(len, filter(None, texts)), default=0) > limits.TEXT_LENGTH:
+            if max(map(len, set(texts) - {None}), default=0) > limits.TEXT_LENGTH:
                 lengths = [len(text or "") for text in texts]
                 row = next(r for r, length in enumerate(lengths) if length > limits.TEXT_LENGTH)
                 raise limits.text_too_long(row, name)
