@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from inference import bodies, codecs, environment, errors, handler, limits, logs, prometheus
+from inference.batching import Batcher
 from inference.books import Books
 from inference.environment import Settings
 from inference.errors import UnavailableError
@@ -44,6 +45,9 @@ GARBAGE = 20_000
 CHECK_SECONDS = 1.0
 """The model is asked at most as often whether it still answers, however often /ping is."""
 
+Asked = tuple[handler.Model, str | None, str | None]
+"""Model, Content-Type and Accept of a request."""
+
 log = logging.getLogger("inference")
 
 
@@ -65,10 +69,12 @@ class Application:
         self._checked = (model, 0.0)
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._gate: Gate
+        self._batcher: Batcher
         self._books: Books
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._gate = Gate(loop, self._settings.body_bytes)
+        self._batcher = Batcher(loop)
         self._books = Books(loop, self._settings, self._gate, lambda: self.model.version)
         # Beside the loop's own handler, which closes the door: /ping has to know of it.
         signal.signal(signal.SIGTERM, self._drain)
@@ -132,7 +138,7 @@ class Application:
             gate.all += 1
             try:
                 if 0 <= size <= limits.DENSE_BODY_BYTES:
-                    done = _predict(*asked, await bodies.announced(protocol, size, gate))
+                    done = await self._small(asked, protocol, size)
                 else:
                     done = await self._larger(asked, protocol, size)
             finally:
@@ -156,9 +162,19 @@ class Application:
             )
         return done.body, done.content_type
 
-    async def _larger(
-        self, asked: tuple[handler.Model, str | None, str | None], protocol: Any, size: int
-    ) -> Done:
+    async def _small(self, asked: Asked, protocol: Any, size: int) -> Done:
+        """The way of most requests: together with what else is small and waits."""
+        model, content_type, accept = asked
+        body = await bodies.announced(protocol, size, self._gate)
+        if self._gate.all == 1:
+            return _predict(*asked, body)
+        read = perf_counter_ns()
+        request = handler.input_fn(body, content_type)
+        parsed = perf_counter_ns()
+        answer = await self._batcher.predict(request, model)
+        return _written(model, answer, accept, (read, parsed, perf_counter_ns()))
+
+    async def _larger(self, asked: Asked, protocol: Any, size: int) -> Done:
         """The way of a body that is not small, or of unknown length: its bytes are counted, and a
         large one is answered beside the event loop.
         """
@@ -189,9 +205,7 @@ class Application:
             gate.large -= large
             gate.bytes -= held
 
-    def _predict_beside(
-        self, asked: tuple[handler.Model, str | None, str | None], body: bytes
-    ) -> Done:
+    def _predict_beside(self, asked: Asked, body: bytes) -> Done:
         """Runs in the thread beside the event loop."""
         self._busy_since = monotonic()
         try:
@@ -284,9 +298,14 @@ def _predict(
     request = handler.input_fn(body, content_type)
     parsed = perf_counter_ns()
     answer = handler.predict_fn(request, model)
-    predicted = perf_counter_ns()
-    payload, answered = handler.output_fn(answer, accept)
-    return Done(payload, answered, model, answer, (read, parsed, predicted, perf_counter_ns()))
+    return _written(model, answer, accept, (read, parsed, perf_counter_ns()))
+
+
+def _written(
+    model: handler.Model, answer: handler.Answer, accept: str | None, marks: tuple[int, int, int]
+) -> Done:
+    payload, content_type = handler.output_fn(answer, accept)
+    return Done(payload, content_type, model, answer, (*marks, perf_counter_ns()))
 
 
 def _is_large(size: int, content_type: str | None) -> bool:

@@ -77,7 +77,7 @@ class Model:
         self.run = run or _in_process(path)
         self._bundle = bundle
         self.version = bundle.manifest.digest[:12]
-        self.transforms = bundle.transforms
+        self.schema, self.transforms = bundle.schema, bundle.transforms
         try:
             bundle.verify(self.run)
         except BundleError:

@@ -70,7 +70,7 @@ class Done(NamedTuple):
     @property
     def rows(self) -> int:
         """Rows of the request."""
-        return sum([len(encoded.codes) for _, encoded in self.answer.parts])
+        return len(self.answer.predictions)
 
 
 class Recorder:

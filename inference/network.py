@@ -20,7 +20,6 @@ from inference.handler import Run, first_line
 from shared.errors import BundleError
 from shared.transforms import Encoded
 
-
 ALIGNED = 4
 
 _PLACES = np.arange(64)

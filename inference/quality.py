@@ -51,6 +51,8 @@ class Quality:
         for model, answer in answers:
             of.setdefault(model, []).extend(answer.parts)
         for model, parts in of.items():
+            if not parts:
+                continue
             self.rows += sum(len(encoded.numeric) for _, encoded in parts)
             self._categories(model.transforms, parts)
             self._numbers(model.transforms, parts)
