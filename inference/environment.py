@@ -159,8 +159,8 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
-def tensorflow_serving(environment: Mapping[str, str] | None = None) -> tuple[Path, str]:
-    """The bundle's directory, and where TensorFlow Serving predicts with the network in it.
+def tensorflow_serving(environment: Mapping[str, str] | None = None) -> str:
+    """Where TensorFlow Serving predicts with the bundle's network.
 
     AWS's TensorFlow Serving image tells the Python service the ports (several servers may run) and
     the model's name.
@@ -176,8 +176,7 @@ def tensorflow_serving(environment: Mapping[str, str] | None = None) -> tuple[Pa
             where="TFS_REST_PORTS and TFS_DEFAULT_MODEL_NAME",
             cure="Run it in the TensorFlow Serving image, or python -m inference.server anywhere",
         )
-    uri = f"http://localhost:{port}/v1/models/{name}:predict"
-    return Path(given.get("SM_MODEL_DIR", "").strip() or "/opt/ml/model"), uri
+    return f"http://localhost:{port}/v1/models/{name}:predict"
 
 
 def _wrong(name: str, message: str) -> KitError:

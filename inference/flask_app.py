@@ -195,16 +195,21 @@ def create_app(model_dir: str | Path) -> Flask:
         return shown
 
     def report(error: Exception) -> None:
-        status, code = errors.status(error), getattr(error, "code", "internal_error")
+        status, code = errors.status(error), errors.code(error)
         ours.measures.refused(code)
         fields = {"status": status, "request_id": request_id(), "code": code}
         if status == 500:
             log.error("failed", exc_info=error, extra={"fields": fields})
         else:
-            logs.event(log, logging.INFO, "refused", **fields)
+            logs.event(log, logging.WARNING, "refused", **fields)
 
     @app.get("/ping")
     def ping() -> Response:
+        try:
+            ours.model.check()
+        except Exception as error:
+            message = f"The model does not answer: {error}"
+            raise errors.UnavailableError("not_ready", message) from error
         return answer(b"{}")
 
     @app.post("/invocations")

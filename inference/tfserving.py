@@ -67,12 +67,13 @@ def start() -> Handler:
         KitError: TensorFlow Serving does not answer the golden rows as training computed them, or
             the bundle cannot be trusted. The image then does not come up.
     """
-    model_dir, uri = environment.tensorflow_serving()
-    return handler(core.Model(bundles.load(model_dir), network(uri)))
+    settings = environment.read()
+    run = network(environment.tensorflow_serving())
+    return handler(core.Model(bundles.load(settings.model_dir), run), settings.body_bytes)
 
 
-def handler(model: core.Model) -> Handler:
-    """The image's `handler` for one model.
+def handler(model: core.Model, longest: int) -> Handler:
+    """The image's `handler` for one model, and bodies of at most `longest` bytes.
 
     Its result is the body of the answer and its content type. It raises a Refusal.
     """
@@ -82,9 +83,9 @@ def handler(model: core.Model) -> Handler:
         asked = copy.copy(model)
         asked.run = network(context.rest_uri)
         try:
-            body = data.read(limits.BODY_BYTES + 1)
-            if len(body) > limits.BODY_BYTES:
-                raise limits.too_large()
+            body = data.read(longest + 1)
+            if len(body) > longest:
+                raise limits.too_large(longest)
             request = core.input_fn(body, context.request_content_type)
             return core.output_fn(core.predict_fn(request, asked), context.accept_header)
         except Exception as error:

@@ -16,11 +16,13 @@ from typing import Any
 from sagemaker_inference import content_types
 from sagemaker_inference.errors import BaseInferenceToolkitError
 
-from inference import codecs, errors, handler, limits
+from inference import codecs, environment, errors, handler, limits
 from inference.handler import model_fn
 from shared.errors import InputError
 
 __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
+
+LONGEST = environment.read().body_bytes
 
 log = logging.getLogger("inference")
 
@@ -32,8 +34,8 @@ content_types.UTF8_TYPES = ()
 def input_fn(body: bytes | None, content_type: str | None, context: Any) -> codecs.Request:
     """The rows in `body`."""
     with _translated(context):
-        if body is not None and len(body) > limits.BODY_BYTES:
-            raise limits.too_large()
+        if body is not None and len(body) > LONGEST:
+            raise limits.too_large(LONGEST)
         return handler.input_fn(body or b"", content_type)
 
 

@@ -44,3 +44,11 @@ def test_a_port_that_is_none_is_refused_by_the_name_of_its_variable(text: str) -
 def test_no_workers_at_all_are_refused() -> None:
     with pytest.raises(KitError, match="between 1 and 256"):
         environment.read({"MODEL_SERVER_WORKERS": "0"})
+
+
+def test_tensorflow_serving_is_where_its_image_says_or_its_absence_is_told() -> None:
+    told = {"TFS_REST_PORTS": "8501,8503", "TFS_DEFAULT_MODEL_NAME": "model"}
+    uri = environment.tensorflow_serving(told)
+    assert uri == "http://localhost:8501/v1/models/model:predict"
+    with pytest.raises(KitError, match="TFS_REST_PORTS"):
+        environment.tensorflow_serving({})

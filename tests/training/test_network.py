@@ -299,6 +299,22 @@ def test_onnx_answers_as_an_ensemble_does(task: Task, embedding: str) -> None:
         assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
 
 
+@pytest.mark.parametrize(("numeric", "slots"), [(3, SLOTS), (0, SLOTS), (3, ())])
+def test_a_saved_model_answers_as_keras_does_by_the_names_of_its_inputs(
+    numeric: int, slots: tuple[int, ...], tmp_path: Path
+) -> None:
+    from training import export
+
+    wanted = shape("multiclass", numeric, slots)
+    model = built(wanted, dropout=0.2)
+    export.to_saved_model(model, tmp_path / "1")
+    assert (tmp_path / "1" / "saved_model.pb").exists()
+    network = export.run_saved_model(tmp_path / "1")
+    for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
+        check = (export.run_keras(model), network, given, "the rows", "SavedModel")
+        assert export.check_parity(*check) <= 1e-5
+
+
 def test_another_network_fails_the_parity_check_and_names_the_row() -> None:
     from training import export
 
