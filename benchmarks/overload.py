@@ -24,6 +24,7 @@ SECONDS = 4.0
 WATCHED_SECONDS = 2.0
 WINDOW_SECONDS = 0.1
 SLOWED = 2.0
+STEADY = 3
 PROBES = 100
 
 
@@ -36,28 +37,24 @@ def figures(server: Running, rows: Path, large: Path, workers: int) -> Iterator[
         large: a body of 10,000 rows, in CSV.
         workers: of the server.
     """
-    kinds = (
-        ("one row", rows, "application/json", 16, limits.IN_FLIGHT),
-        (
-            "10,000 rows",
-            large,
-            "text/csv",
-            workers * limits.LARGE_IN_FLIGHT,
-            limits.LARGE_IN_FLIGHT,
-        ),
-    )
+    one_row = ("one row", rows, "application/json", 16, limits.IN_FLIGHT)
+    few = workers * limits.LARGE_IN_FLIGHT
+    many_rows = ("10,000 rows", large, "text/csv", few, limits.LARGE_IN_FLIGHT)
     body = rows.read_bytes().partition(b"\0")[0]
-    for name, bodies, content_type, few, allowed in kinds:
+    for name, bodies, content_type, few, allowed in (one_row, many_rows):
         connections = TIMES * allowed * workers
         shares, seconds = [], []
+        before = _load(server, bodies, content_type, few)
         for _ in range(ROUNDS):
             usual = statistics.median(_probe(server.port, body) for _ in range(PROBES))
-            most = _load(server, bodies, content_type, few)
             flood = _load(server, bodies, content_type, connections)
             seconds.append(_recovery(server.port, body, usual))
-            shares.append(flood.good / most.good)
+            after = _load(server, bodies, content_type, few)
+            capacity = (before.good + after.good) / 2
+            shares.append(flood.good / capacity)
+            before = after
             print(
-                f"  {name}: {most.good:,.0f} a second over {few} connections; over {connections} "
+                f"  {name}: {capacity:,.0f} a second over {few} connections; over {connections} "
                 f"{flood.good:,.0f}, {flood.refused:.0%} refused, {flood.broken} broken; "
                 f"back to normal after {seconds[-1]:.1f} s",
                 flush=True,
@@ -84,14 +81,22 @@ def _probe(port: int, body: bytes) -> float:
 
 
 def _recovery(port: int, body: bytes, usual: float) -> float:
-    """Seconds until every probe is answered, in about as long as usual by each window's median."""
+    """Seconds until the last refusal, and until answers take about as long as usual again.
+
+    They do from the first of STEADY windows in a row whose median is at most SLOWED times `usual`.
+    """
     started = time.perf_counter()
-    normal_since = 0.0
+    refused = 0.0
+    normal: list[float] = []
+    steady = None
     while (begun := time.perf_counter() - started) < WATCHED_SECONDS:
         probes = []
         while time.perf_counter() - started < begun + WINDOW_SECONDS:
             probes.append(_probe(port, body))
             time.sleep(0.002)
-        if max(probes) == float("inf") or statistics.median(probes) > SLOWED * usual:
-            normal_since = time.perf_counter() - started
-    return normal_since
+        if max(probes) == float("inf"):
+            refused = time.perf_counter() - started
+        normal = [*normal, begun] if statistics.median(probes) <= SLOWED * usual else []
+        if steady is None and len(normal) == STEADY:
+            steady = normal[0]
+    return max(refused, WATCHED_SECONDS if steady is None else steady)
