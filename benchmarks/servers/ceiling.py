@@ -46,10 +46,12 @@ class Ceiling:
         orjson.loads(body)
         score = self._session.run(["output"], self._feed)[0].item()
         label = self._target.classes[score >= self._target.threshold]
-        answer = {
-            "predictions": [{"label": label, "score": score}],
-            "model_version": self._version,
+        prediction = {
+            "label": label,
+            "score": score,
+            "scores": {"false": 1 - score, "true": score},
         }
+        answer = {"predictions": [prediction], "model_version": self._version}
         protocol.response_bytes(200, self._headers, orjson.dumps(answer))
 
 

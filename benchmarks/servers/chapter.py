@@ -53,9 +53,13 @@ class Chapter:
     def __call__(self, body: bytes, content_type: str) -> bytes:
         """One prediction a row, as JSON."""
         scores = self.predict(self.frame(body, content_type)).tolist()
-        labels = [self._classes[score >= self._threshold] for score in scores]
         predictions = [
-            {"label": label, "score": score} for label, score in zip(labels, scores, strict=True)
+            {
+                "label": self._classes[score >= self._threshold],
+                "score": score,
+                "scores": {"false": 1 - score, "true": score},
+            }
+            for score in scores
         ]
         return json.dumps({"predictions": predictions, "model_version": self._version}).encode()
 
