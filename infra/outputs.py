@@ -7,9 +7,7 @@ of bounded size is read, by name.
 from __future__ import annotations
 
 import shutil
-import tarfile
 import tempfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING
 from infra.aws import Cloud
 from infra.observe import describe
 from infra.units import rounded
-from shared import files, storage
+from shared import archives, files, storage
 from shared.errors import BundleError, DeploymentError
 from shared.hyperparameters import METRICS
 
@@ -61,7 +59,10 @@ def fetch_report(cloud: Cloud, uri: str, build: Path) -> Path | None:
         archive = Path(temporary) / "output.tar.gz"
         if not _download(cloud, uri.rsplit("/", 1)[0] + "/output.tar.gz", archive):
             return None
-        report = _member(archive, REPORT)
+        try:
+            report = archives.member(archive, REPORT, _REPORT_BYTES)
+        except (BundleError, OSError):
+            report = None
     if report is None:
         return None
     files.write(build / REPORT, report)
@@ -112,15 +113,3 @@ def _download(cloud: Cloud, uri: str, path: Path) -> bool:
         return False
     storage.download(uri, path, cloud.client("s3"))
     return True
-
-
-def _member(archive: Path, name: str) -> bytes | None:
-    try:
-        with tarfile.open(archive, "r:gz") as opened:
-            for member in opened:
-                if member.name.removeprefix("./") == name and member.isreg():
-                    stream = opened.extractfile(member) if member.size <= _REPORT_BYTES else None
-                    return stream.read() if stream else None
-    except (tarfile.TarError, EOFError, OSError, zlib.error):
-        return None
-    return None

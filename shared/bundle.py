@@ -25,16 +25,15 @@ import shutil
 import stat
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shared import documents, files, storage
+from shared import archives, documents, files, storage
 from shared.errors import BundleError, ProjectError
 from shared.feature_rules import FILE as FEATURES
 from shared.feature_rules import digest as features_digest
@@ -49,10 +48,6 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 KERAS_MODEL = "model.keras"
-COMPILED = "__pycache__"
-MAX_BYTES = 8 << 30
-MAX_FILES = 10_000
-MAX_HEADER = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -191,7 +186,7 @@ def write(
     for table in sources:
         table.save(directory / _source_file(table.source))
     for name, path in model_files.items():
-        _check_name(name, str(directory))
+        archives.check_name(name, str(directory))
         storage.upload(path, directory / name)
     names = sorted([*texts, *(_source_file(table.source) for table in sources), *model_files])
     manifest = Manifest(
@@ -271,7 +266,11 @@ def pack(directory: Path, archive: Path) -> None:
 
 
 def extract(
-    archive: Path, directory: Path, *, max_bytes: int = MAX_BYTES, max_files: int = MAX_FILES
+    archive: Path,
+    directory: Path,
+    *,
+    max_bytes: int = archives.MAX_BYTES,
+    max_files: int = archives.MAX_FILES,
 ) -> Bundle:
     """Unpack a .tar.gz of a bundle into a new directory, and load it.
 
@@ -296,8 +295,7 @@ def extract(
     except OSError as exception:
         raise files.disk_error(exception, directory) from exception
     try:
-        with archive.open("rb") as file:
-            _unpack(file, fresh, str(archive), max_bytes, max_files)
+        archives.unpack(archive, fresh, max_bytes=max_bytes, max_files=max_files)
         loaded = load(fresh)
         fresh.chmod(0o755)
         fresh.replace(directory)
@@ -317,81 +315,6 @@ class _Transforms:
 @dataclass(frozen=True)
 class _Sources:
     sources: tuple[Source, ...]
-
-
-class _Bounded:
-    """A stream that refuses to give more than so many bytes, or too many at once."""
-
-    def __init__(self, stream: IO[bytes], limit: int, where: str) -> None:
-        self._stream = stream
-        self._left = limit
-        self._where = where
-
-    def read(self, size: int = -1) -> bytes:
-        # tarfile reads extended headers in one piece of whatever length the archive claims.
-        if not 0 <= size <= MAX_HEADER:
-            raise BundleError("a header is too large", where=self._where)
-        data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise BundleError("the archive unpacks to too many bytes", where=self._where)
-        return data
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-
-def _unpack(file: IO[bytes], directory: Path, where: str, max_bytes: int, max_files: int) -> None:
-    try:
-        with (
-            gzip.GzipFile(fileobj=file) as unzipped,
-            tarfile.open(
-                fileobj=cast(IO[bytes], _Bounded(cast(IO[bytes], unzipped), max_bytes, where)),
-                mode="r:",
-            ) as tar,
-        ):
-            seen: set[str] = set()
-            for entry in tar:
-                name = _checked_entry(entry, where)
-                if name in seen or len(seen) >= max_files:
-                    reason = "is there twice" if name in seen else "is one file too many"
-                    raise BundleError(f"{name!r} {reason}", where=where)
-                seen.add(name)
-                if entry.isdir():
-                    (directory / name).mkdir(parents=True, exist_ok=True)
-                    continue
-                content = tar.extractfile(entry)
-                target = directory / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as writing:
-                    shutil.copyfileobj(cast(IO[bytes], content), writing, MAX_HEADER)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as exception:
-        raise BundleError(f"not a sound .tar.gz: {exception}", where=where) from exception
-
-
-def _checked_entry(entry: tarfile.TarInfo, where: str) -> str:
-    """The entry's name without a leading "./"."""
-    if entry.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or entry.issparse():
-        raise BundleError(f"{entry.name!r} is neither a plain file nor a folder", where=where)
-    name = entry.name.removeprefix("./").removesuffix("/")
-    if entry.isdir() and name in ("", "."):
-        return "."
-    _check_name(name, where)
-    return name
-
-
-def _check_name(name: str, where: str) -> None:
-    parts = name.split("/")
-    if (
-        any(part in ("", ".", "..", COMPILED) for part in parts)
-        or "\\" in name
-        or ":" in parts[0]
-        or not name.isprintable()
-    ):
-        raise BundleError(f"the name {documents.show(name)} is not allowed", where=where)
 
 
 def _features(directory: Path, manifest: Manifest, schema: Schema) -> Features | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gzip
 import shutil
 import tarfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from shared import archives
+from shared.errors import KitError
 
 
-class UntrustedError(Exception):
+class UntrustedError(KitError):
     """An archive that is damaged, or would write where it must not."""
 
 
@@ -19,31 +22,12 @@ def extract(archive: Path, directory: Path) -> None:
         UntrustedError: not an archive, links or devices in it, a member outside `directory`,
             or more content than the disk has room for.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    room = shutil.disk_usage(directory).free
     try:
-        with tarfile.open(archive, "r:*") as members:
-            for member in members:
-                path = PurePosixPath(member.name)
-                if path.is_absolute() or ".." in path.parts:
-                    raise UntrustedError(f"{member.name!r} leaves the directory")
-                target = directory / path
-                if member.isdir():
-                    target.mkdir(parents=True, exist_ok=True)
-                    continue
-                source = members.extractfile(member) if member.isreg() else None
-                if source is None:
-                    raise UntrustedError(f"{member.name!r} is neither a file nor a directory")
-                room -= member.size
-                if room < 0:
-                    raise UntrustedError(f"no space left on device for {member.name!r}")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with source, target.open("wb") as sink:
-                    shutil.copyfileobj(source, sink, 1 << 20)
-                if member.mode & 0o100:
-                    target.chmod(0o755)
-    except (tarfile.TarError, EOFError, OSError, gzip.BadGzipFile) as error:
-        raise UntrustedError(str(error) or type(error).__name__) from None
+        directory.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(directory).free
+        archives.unpack(archive, directory, max_bytes=room, executable=True, error=UntrustedError)
+    except OSError as error:
+        raise UntrustedError(str(error)) from None
 
 
 def pack(directory: Path, archive: Path) -> None:

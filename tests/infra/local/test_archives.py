@@ -51,7 +51,7 @@ def test_an_empty_directory_makes_an_archive_that_opens(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out"])
 def test_a_member_that_leaves_the_directory_is_refused(tmp_path: Path, name: str) -> None:
     place = written(tmp_path / "a.tar.gz", archive({name: "x"}))
-    with pytest.raises(archives.UntrustedError, match="leaves the directory"):
+    with pytest.raises(archives.UntrustedError, match="is not allowed"):
         archives.extract(place, tmp_path / "out")
 
 
@@ -63,7 +63,7 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
         member.type, member.linkname = kind, "/etc/passwd"
         members.addfile(member)
     place = written(tmp_path / "a.tar.gz", packed.getvalue())
-    with pytest.raises(archives.UntrustedError, match="neither a file nor a directory"):
+    with pytest.raises(archives.UntrustedError, match="neither a plain file nor a folder"):
         archives.extract(place, tmp_path / "out")
 
 
@@ -79,6 +79,6 @@ def test_more_than_the_disk_can_hold_is_refused_before_it_is_written(
 ) -> None:
     place = written(tmp_path / "a.tar.gz", archive({"big": b"0" * 1000}))
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 999}))
-    with pytest.raises(archives.UntrustedError, match="no space left on device for 'big'"):
+    with pytest.raises(archives.UntrustedError, match="unpacks to too many bytes"):
         archives.extract(place, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []

@@ -374,7 +374,7 @@ def test_an_archive_that_leaves_its_directory_is_refused(bench: Bench) -> None:
     uri = bench.put("evil.tar.gz", archive({"../evil.py": "print('out')"}))
     job = bench.run("", hyperparameters={"sagemaker_submit_directory": uri})
     assert job["TrainingJobStatus"] == "Failed"
-    assert "'../evil.py' leaves the directory" in job["FailureReason"]
+    assert "the name '../evil.py' is not allowed" in job["FailureReason"]
 
 
 def test_two_jobs_cannot_have_one_name(bench: Bench) -> None:
