@@ -22,7 +22,6 @@ import dataclasses
 import gzip
 import hashlib
 import shutil
-import stat
 import tarfile
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -33,12 +32,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared import archives, documents, files, storage
-from shared.errors import BundleError, ProjectError
+from shared import archives, documents, files, networks, soundness, storage
+from shared.errors import BundleError, KitError, ProjectError
 from shared.feature_rules import FILE as FEATURES
 from shared.feature_rules import digest as features_digest
 from shared.features import Features, complete
 from shared.golden import Golden, agree
+from shared.inventory import Inventory
 from shared.schema import Schema, Task
 from shared.sources import Source, SourceTable
 from shared.transforms import Encoded, TargetTransform, Transforms
@@ -48,6 +48,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
 KERAS_MODEL = "model.keras"
+MAX_MANIFEST = 16 << 20
+MAX_DOCUMENT = 512 << 20
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,18 @@ class Bundle:
             BundleError: an encoding differs in any bit, or an output by more than 1e-5; the message
                 names row and column.
         """
-        encoded = self.encode(self.schema.from_records(self.golden.records))
+        where = f"{self.path}, golden.json"
+        try:
+            encoded = self.encode(self.schema.from_records(self.golden.records))
+        except KitError as error:
+            raise BundleError(f"the golden rows are no rows: {error}", where=where) from error
         agree(
             self.golden,
             encoded,
             run(encoded),
             numeric_names=self.transforms.numeric_names,
             categories=[name for name, _ in self.transforms.categories],
-            where=f"{self.path}, golden.json",
+            where=where,
         )
 
 
@@ -210,24 +216,47 @@ def write(
 
 
 def load(directory: Path) -> Bundle:
-    """Open a bundle, checking every byte.
+    """Open a bundle, checking every byte, and whether its parts make sense together.
+
+    Beside the bundle's files there may be what platforms and desktops leave: anything hidden, a
+    volume's lost+found, and below code/ what Python keeps of the modules there. It is not opened.
 
     Raises:
-        BundleError: a file is missing, extra or changed, or is not what it should be.
+        BundleError: a file is missing, extra or changed, or is not what it should be. Whatever the
+            files hold, there is no other error.
     """
-    manifest = _manifest(directory)
     try:
-        _check_files(directory, manifest)
+        return _load(directory)
+    except BundleError:
+        raise
     except OSError as exception:
         raise BundleError(f"cannot be read: {exception}", where=str(directory)) from exception
-    schema = Schema.from_json(_read(directory, "schema.json"), "schema.json", BundleError)
-    fitted = _document(directory, "transforms.json", _Transforms)
-    declared = _document(directory, "sources.json", _Sources)
+    except Exception as exception:
+        reason = exception.message if isinstance(exception, KitError) else repr(exception)[:200]
+        place = getattr(exception, "where", None)
+        raise BundleError(
+            f"the bundle makes no sense: {reason}",
+            where=f"{directory}, {place}" if place else str(directory),
+            cure="Train the model again",
+        ) from exception
+
+
+def _load(directory: Path) -> Bundle:
+    found = Inventory(directory)
+    manifest = _manifest(found)
+    found.check({**manifest.files, MANIFEST: None}, [MODEL])
+    networks.check(directory / MODEL)
+    text = found.read("schema.json", MAX_DOCUMENT)
+    schema = Schema.from_json(text, "schema.json", BundleError)
+    fitted = _document(found, "transforms.json", _Transforms)
+    declared = _document(found, "sources.json", _Sources).sources
+    golden = Golden.from_json(found.read("golden.json", MAX_DOCUMENT), "golden.json")
     if schema.target.task != manifest.task:
         raise BundleError(
             f"the task is {manifest.task}, but the schema says {schema.target.task}",
-            where=str(directory),
+            where=str(directory / MANIFEST),
         )
+    soundness.check(schema, fitted.features, fitted.target, declared, golden)
     return Bundle(
         path=directory,
         manifest=manifest,
@@ -235,11 +264,10 @@ def load(directory: Path) -> Bundle:
         transforms=fitted.features,
         target_transform=fitted.target,
         sources=tuple(
-            SourceTable.load(directory / _source_file(source), source)
-            for source in declared.sources
+            SourceTable.load(directory / _source_file(source), source) for source in declared
         ),
-        golden=Golden.from_json(_read(directory, "golden.json"), "golden.json"),
-        features=_features(directory, manifest, schema),
+        golden=golden,
+        features=_features(found, manifest, schema),
     )
 
 
@@ -297,6 +325,12 @@ def extract(
     try:
         archives.unpack(archive, fresh, max_bytes=max_bytes, max_files=max_files)
         loaded = load(fresh)
+        # Nothing leaves things beside a bundle's files while it is packed.
+        known = {MANIFEST, *loaded.manifest.files}
+        for path in fresh.rglob("*"):
+            name = path.relative_to(fresh).as_posix()
+            if path.is_file() and name not in known:
+                raise BundleError(f"the manifest does not know {name!r}", where=str(archive))
         fresh.chmod(0o755)
         fresh.replace(directory)
     except OSError as exception:
@@ -317,7 +351,7 @@ class _Sources:
     sources: tuple[Source, ...]
 
 
-def _features(directory: Path, manifest: Manifest, schema: Schema) -> Features | None:
+def _features(found: Inventory, manifest: Manifest, schema: Schema) -> Features | None:
     """The bundle's features.py, whose bytes are those that the manifest names; it is not run yet.
 
     Raises:
@@ -327,43 +361,32 @@ def _features(directory: Path, manifest: Manifest, schema: Schema) -> Features |
     expected = manifest.files.get(FEATURES)
     if (expected is None) == bool(schema.made_columns):
         made = ", ".join(column.name for column in schema.made_columns) or "nothing"
-        raise BundleError(f"the schema says that it makes {made}", where=str(directory / FEATURES))
+        raise BundleError(f"the schema says that it makes {made}", where=str(found.directory / FEATURES))
     if expected is None:
         return None
-    source = _read(directory, FEATURES)
+    source = found.read(FEATURES, MAX_DOCUMENT)
     if features_digest(source) != expected:
-        raise BundleError("the file was changed: its digest differs", where=str(directory))
+        raise BundleError("the file was changed: its digest differs", where=str(found.directory))
     try:
         return Features(source, schema)
     except ProjectError as error:
-        raise BundleError(error.message, where=f"{directory}, {error.where}") from error
+        raise BundleError(error.message, where=f"{found.directory}, {error.where}") from error
 
 
 def _source_file(source: Source) -> str:
     return f"sources/{source.name}.npz"
 
 
-def _read(directory: Path, name: str) -> bytes:
-    try:
-        return (directory / name).read_bytes()
-    except FileNotFoundError:
-        raise BundleError("the file is missing", where=str(directory / name)) from None
-    except OSError as exception:
-        raise BundleError(
-            f"cannot be read: {exception}", where=str(directory / name)
-        ) from exception
-
-
-def _document(directory: Path, name: str, kind: type[Any]) -> Any:
-    data = documents.loads(_read(directory, name), name, BundleError)
+def _document(found: Inventory, name: str, kind: type[Any]) -> Any:
+    data = documents.loads(found.read(name, MAX_DOCUMENT), name, BundleError)
     if kind is _Sources:
         data = {"sources": data}
     return documents.decode(kind, data, name, BundleError)
 
 
-def _manifest(directory: Path) -> Manifest:
-    text = _read(directory, MANIFEST)
-    where = str(directory / MANIFEST)
+def _manifest(found: Inventory) -> Manifest:
+    text = found.read(MANIFEST, MAX_MANIFEST)
+    where = str(found.directory / MANIFEST)
     data = documents.loads(text, where, BundleError)
     if isinstance(data, dict) and data.get("format") != FORMAT:
         raise BundleError(
@@ -376,26 +399,3 @@ def _manifest(directory: Path) -> Manifest:
     if sealed.digest != manifest.digest or documents.dumps(sealed, indent=1).encode() != text:
         raise BundleError("the manifest was changed: its digest does not fit", where=where)
     return manifest
-
-
-def _check_files(directory: Path, manifest: Manifest) -> None:
-    found = set()
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
-            continue
-        if not stat.S_ISREG(mode):
-            raise BundleError("neither a plain file nor a folder", where=str(path))
-        if name.startswith("code/") and path.parent.name == COMPILED and path.suffix == ".pyc":
-            continue  # Python's own, written beside the code when a container imported it
-        if name != MANIFEST and name not in manifest.files:
-            raise BundleError("the manifest does not know this file", where=str(path))
-        found.add(name)
-    for name, digest in manifest.files.items():
-        if name not in found:
-            raise BundleError("the file is missing", where=str(directory / name))
-        if files.sha256(directory / name) != digest:
-            raise BundleError(
-                "the file was changed: its digest differs", where=str(directory / name)
-            )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import files, values
+from shared.numpy_files import from_npz
 from shared.cells import Cells, Row
 from shared.elementary import MANY, ONE, Number, Ops
 from shared.errors import BundleError, DataError, ProjectError
@@ -314,20 +314,10 @@ class SourceTable:
             BundleError: the file is not such a table.
         """
         try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > MAX_TABLE_BYTES:
-                raise BundleError(f"unpacks to {size} bytes; too large", where=str(path))
-            with np.load(path, allow_pickle=False) as loaded:
-                return cls(source, {name: loaded[name] for name in loaded.files})
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            IndexError,
-            EOFError,
-            zipfile.BadZipFile,
-        ) as exception:
+            arrays = from_npz(path, MAX_TABLE_BYTES)
+            _check(source, arrays)
+            return cls(source, arrays)
+        except (OSError, ValueError, KeyError, IndexError) as exception:
             raise BundleError(f"not a source table: {exception}", where=str(path)) from exception
 
 
@@ -388,6 +378,44 @@ def _store(arrays: dict[str, Array], name: str, column: Column, data: Array) -> 
     _pack(arrays, name, levels.tolist())
     arrays[f"{name}.values"] = np.full(len(data), -1, dtype=np.int32)
     arrays[f"{name}.values"][present] = codes.reshape(-1)
+
+
+def _check(source: Source, arrays: Mapping[str, Array]) -> None:
+    """Refuse arrays that would be found out only when a row is looked up.
+
+    Raises:
+        ValueError, KeyError: they are not what `from_columns` makes.
+    """
+    groups, times, positions = (arrays[name] for name in ("groups", "times", "positions"))
+    rising = [groups, times, positions]
+    for i in range(len(source.keys)):
+        rising.append(arrays[f"key{i}.ends"])
+    for i, column in enumerate(source.columns):
+        data = arrays[f"column{i}.values"]
+        if column.kind == "category":
+            ends = arrays[f"column{i}.ends"]
+            rising.append(ends)
+            if data.dtype != np.int32 or not _within(data, -1, len(ends) - 1):
+                raise ValueError(f"column {column.name!r} has levels that are not there")
+        elif data.dtype != values.dtype(column.kind):
+            raise ValueError(f"column {column.name!r} is {data.dtype}")
+        if data.shape != positions.shape:
+            raise ValueError(f"column {column.name!r} has another length than the keys")
+    for array in rising:
+        if array.dtype != np.int64 or array.ndim != 1 or (array[1:] < array[:-1]).any():
+            raise ValueError("what must be sorted is not")
+    levels = math.prod(len(arrays[f"key{i}.ends"]) for i in range(len(source.keys)))
+    if not _within(groups, 0, levels - 1):
+        raise ValueError("there are groups of keys that are not there")
+    width = len(times) + 1
+    if len(groups) * width >= 1 << 63 or not _within(positions, 1, len(groups) * width - 1):
+        raise ValueError("there are rows of groups that are not there")
+    if (positions % width == 0).any():
+        raise ValueError("there are rows without a time")
+
+
+def _within(array: Array, low: int, high: int) -> bool:
+    return not array.size or bool(array.min() >= low and array.max() <= high)
 
 
 def _with_missing(column: Column, arrays: Mapping[str, Array], name: str) -> Array:

@@ -24,7 +24,6 @@ import os
 import re
 import shutil
 import time
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import documents, files, storage
+from shared.numpy_files import from_npz
 from shared.errors import CheckpointError, StorageError
 
 FORMAT = 2
@@ -303,9 +303,9 @@ def decode_arrays(data: bytes, names: list[str], where: str) -> Arrays:
         CheckpointError: the bytes are no such archive, or hold objects.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[str(place)] for place, name in enumerate(names)}
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as exception:
+        found = from_npz(data, len(data))
+        return {name: found[str(place)] for place, name in enumerate(names)}
+    except (ValueError, KeyError) as exception:
         raise CheckpointError(f"not a checkpoint's arrays: {exception}", where=where) from None
 
 

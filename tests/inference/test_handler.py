@@ -271,8 +271,14 @@ def test_a_network_with_other_inputs_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
     bundle = bundles.build(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="not an ONNX file"):
+        rebuilt(bundle, tmp_path, b"no network")
+
+
+def test_a_network_of_nothing_is_refused(tmp_path: Path) -> None:
+    bundle = bundles.build(tmp_path / "bundle")
     with pytest.raises(BundleError, match="ONNX Runtime cannot load"):
-        handler.model_fn(rebuilt(bundle, tmp_path, b"no network"))
+        handler.model_fn(rebuilt(bundle, tmp_path, b"\x08\x0a\x3a\x03\x12\x01g"))
 
 
 def test_a_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:

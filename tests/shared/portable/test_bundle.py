@@ -103,7 +103,6 @@ def test_every_missing_file_is_refused_by_name(written: Bundle, copy: Path) -> N
         "code/extra.pyc",
         "__pycache__/extra.pyc",
         "1/saved_model.pb",
-        ".hidden",
     ],
 )
 def test_an_extra_file_is_refused_by_name(copy: Path, name: str) -> None:
@@ -114,10 +113,25 @@ def test_an_extra_file_is_refused_by_name(copy: Path, name: str) -> None:
     assert name in str(caught.value)
 
 
-def test_what_python_writes_beside_the_code_that_it_imports_does_no_harm(copy: Path) -> None:
-    (copy / "code" / "__pycache__").mkdir()
-    (copy / "code" / "__pycache__" / "inference.cpython-312.pyc").write_bytes(b"compiled")
-    assert bundle.load(copy).path == copy
+@pytest.mark.parametrize(
+    "name", [".mms", ".hidden/deep/file", "code/.DS_Store", "code/__pycache__/inference.pyc"]
+)
+def test_what_a_platform_leaves_beside_the_files_is_not_even_opened(
+    written: Bundle, copy: Path, name: str
+) -> None:
+    (copy / name).parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(copy / name)
+    assert bundle.load(copy).manifest == written.manifest
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "golden.json", "code", "extra"])
+def test_a_pipe_is_refused_unopened_wherever_it_is(copy: Path, name: str) -> None:
+    if (copy / name).is_dir():
+        shutil.rmtree(copy / name)
+    (copy / name).unlink(missing_ok=True)
+    os.mkfifo(copy / name)
+    with pytest.raises(BundleError, match=f"{name}: neither a plain file nor a folder"):
+        bundle.load(copy)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +308,6 @@ def test_an_archive_made_by_tar_is_unpacked(written: Bundle, tmp_path: Path) -> 
         entry("a\\..\\evil"),
         entry("c:evil"),
         entry("evil\n"),
-        entry("code/__pycache__/inference.cpython-312.pyc"),
     ],
     ids=lambda made: repr(made.name),
 )
@@ -332,6 +345,14 @@ def test_a_name_twice_is_refused(written: Bundle, tmp_path: Path) -> None:
 def test_an_extra_file_in_an_archive_is_refused(written: Bundle, tmp_path: Path) -> None:
     path = archive(tmp_path / "a", written.path, (entry("code/extra.py"), b"evil"))
     refused(path, tmp_path, "the manifest does not know this file")
+
+
+@pytest.mark.parametrize("name", ["code/.hidden.py", "code/__pycache__/inference.pyc", ".mms"])
+def test_in_an_archive_nothing_may_lie_beside_the_files(
+    written: Bundle, tmp_path: Path, name: str
+) -> None:
+    path = archive(tmp_path / "a", written.path, (entry(name), b"evil"))
+    refused(path, tmp_path, f"the manifest does not know {name!r}")
 
 
 def test_too_many_bytes_are_refused(written: Bundle, tmp_path: Path) -> None:
