@@ -21,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import files, values
-from shared.numpy_files import from_npz
 from shared.cells import Cells, Row
 from shared.elementary import MANY, ONE, Number, Ops
 from shared.errors import BundleError, DataError, ProjectError
+from shared.numpy_files import from_npz
 from shared.schema import Column
 from shared.values import Array, Columns
 

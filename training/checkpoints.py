@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import documents, files, storage
-from shared.numpy_files import from_npz
 from shared.errors import CheckpointError, StorageError
+from shared.numpy_files import from_npz
 
 FORMAT = 2
 KEEP_LAST = 2
