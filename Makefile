@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan tune retrain status logs invoke destroy init test lint soak clean
+.PHONY: help deploy plan tune retrain status logs invoke destroy init test lint soak fuzz clean openapi
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ logs: .venv/deploy.stamp  ## the last log lines of the training job and the endp
 invoke: .venv/deploy.stamp  ## one prediction; DATA='{"column": value, …}' or DATA=rows.json
 	@$(KIT) invoke $(ON) $(if $(DATA),--data "$$DATA")
 
+openapi: .venv/deploy.stamp  ## the OpenAPI description of the deployed model, or of the last one trained
+	@$(KIT) openapi $(ON)
+
 retrain: .venv/deploy.stamp  ## let the deployed model learn from new rows: DATA=new.csv; it is replaced if the new one wins
 	@$(KIT) retrain $(ON) --data "$$DATA"
 
@@ -51,6 +54,9 @@ lint: .venv/dev.stamp  ## style, types and import rules only
 
 soak: .venv/dev.stamp  ## kill training jobs 200 times with kill -9 and compare the bits of what they end with
 	@$(PY) -m tests.soak
+
+fuzz: .venv/dev.stamp  ## 100,000 spoilt requests to a real server, good ones between; 1,000 spoilt bundles
+	@$(PY) -m tests.fuzz
 
 bench-%: .venv/dev.stamp  ## print a figure a line; exit 1 when a must is missed
 	@$(PY) -m benchmarks.$(subst -,_,$*)

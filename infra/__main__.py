@@ -14,7 +14,18 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from infra.commands import deploy, destroy, init, invoke, logs, plan, retrain, status, tune
+from infra.commands import (
+    deploy,
+    destroy,
+    init,
+    invoke,
+    logs,
+    openapi,
+    plan,
+    retrain,
+    status,
+    tune,
+)
 from shared.errors import KitError
 
 COMMANDS = {
@@ -24,6 +35,7 @@ COMMANDS = {
     "deploy": deploy,
     "retrain": retrain,
     "invoke": invoke,
+    "openapi": openapi,
     "status": status,
     "logs": logs,
     "destroy": destroy,

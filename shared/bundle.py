@@ -8,6 +8,7 @@ sources.json, sources/    source declarations; one .npz of plain arrays each
 features.py               the project's own features: code, run when rows are first encoded
 model.onnx, model.keras   the network
 golden.json               synthetic rows with their encodings, outputs and predictions
+openapi.json              what a client has to know, for people and programs (openapi.py)
 code/, 1/                 only where a container wants them
 ========================= ====================================================================
 
@@ -32,7 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared import archives, documents, files, networks, soundness, storage
+from shared import archives, documents, files, networks, openapi, soundness, storage
 from shared.errors import BundleError, KitError, ProjectError
 from shared.feature_rules import FILE as FEATURES
 from shared.feature_rules import digest as features_digest
@@ -184,6 +185,7 @@ def write(
         "transforms.json": documents.dumps({"features": transforms, "target": target_transform}),
         "sources.json": documents.dumps([table.source for table in sources], indent=1),
         "golden.json": golden.to_json(),
+        openapi.FILE: documents.dumps(openapi.document(project, schema, golden), indent=1),
     }
     if features is not None:
         texts[FEATURES] = features.source.decode()
@@ -361,7 +363,8 @@ def _features(found: Inventory, manifest: Manifest, schema: Schema) -> Features 
     expected = manifest.files.get(FEATURES)
     if (expected is None) == bool(schema.made_columns):
         made = ", ".join(column.name for column in schema.made_columns) or "nothing"
-        raise BundleError(f"the schema says that it makes {made}", where=str(found.directory / FEATURES))
+        where = str(found.directory / FEATURES)
+        raise BundleError(f"the schema says that it makes {made}", where=where)
     if expected is None:
         return None
     source = found.read(FEATURES, MAX_DOCUMENT)

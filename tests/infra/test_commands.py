@@ -37,7 +37,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def before(place: Place) -> dict[str, Said]:
     """What commands say before anything is deployed; no local cloud is started by them."""
-    said = {name: place.run(name) for name in ("plan", "status", "logs", "invoke", "destroy")}
+    said = {
+        name: place.run(name) for name in ("plan", "status", "logs", "invoke", "openapi", "destroy")
+    }
     assert local.find(place.directory / "cloud") is None
     return said
 
@@ -104,6 +106,19 @@ def test_logs_are_of_training_and_endpoint_or_of_one(deployed: Said, place: Plac
     assert "[trial]" not in place.run("logs", "--endpoint").out
     assert "ready" not in place.run("logs", "--training").out
     assert len(place.run("logs", "--training", "--lines", "1").out.splitlines()) == 2
+
+
+def test_before_a_deployment_there_is_no_model_to_describe(before: dict[str, Said]) -> None:
+    assert before["openapi"].code == 1
+    assert "make deploy" in before["openapi"].err
+
+
+def test_openapi_describes_the_deployed_model(deployed: Said, place: Place) -> None:
+    said = place.run("openapi")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert document["openapi"] == "3.1.0"
+    assert "distance" in document["components"]["schemas"]["Row"]["properties"]
 
 
 def test_invoke_takes_a_row_of_the_data_and_says_how_to_do_it_elsewhere(

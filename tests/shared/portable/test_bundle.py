@@ -49,6 +49,7 @@ def test_a_bundle_loaded_is_the_one_written(written: Bundle) -> None:
         "sources.json",
         "sources/weather.npz",
         "golden.json",
+        "openapi.json",
         "model.onnx",
         "model.keras",
         "code/inference.py",
