@@ -36,3 +36,18 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     }
     for named in re.findall(r"\bmake ([a-z][a-z-]+)", page.read_text()):
         assert named in targets | benches, named
+
+
+ONLY_THERE = {"not_served", "unknown_request", "unknown_class"}
+"""Codes of other containers, of measures that no client asks for, and of training data."""
+
+
+def test_every_code_of_a_refusal_stands_in_the_table_of_statuses() -> None:
+    page = (ROOT / "docs/serving.md").read_text()
+    raised = re.compile(
+        r"(?:InputError|UnavailableError|Mistake|_too_much|_invalid)\(\s*(?:[^\"()]+,\s*)?\"([a-z_]+)\""
+    )
+    scripts = [*(ROOT / "inference").rglob("*.py"), *(ROOT / "shared").glob("*.py")]
+    codes = {code for script in scripts for code in raised.findall(script.read_text())}
+    assert len(codes) > 30
+    assert {code for code in codes if f"`{code}`" not in page} <= ONLY_THERE
