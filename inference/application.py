@@ -25,6 +25,7 @@ from inference.errors import UnavailableError
 from inference.gate import Gate
 from inference.metrics import Done
 from inference.quality import Quality
+from inference.reload import Shelf
 from shared.errors import InputError
 
 ROUTES = {
@@ -58,15 +59,19 @@ class Application:
         model: proved and ready. The attribute of this name may be replaced, on the event loop's
             thread, by another such model: a request keeps the one that it found at its start.
         settings: of the server; by default what the environment says.
+
+    Attributes:
+        shelf: where later models come from, if there is such a place.
     """
 
     def __init__(self, model: handler.Model, settings: Settings | None = None) -> None:
         self.model = model
+        self.shelf: Shelf | None = None
         self._settings = settings or environment.read()
         self._beside = ThreadPoolExecutor(1)
         self._busy_since: float | None = None
         self._draining = False
-        self._checked = (model, 0.0)
+        self._checked = ("", 0.0)
         self._verbose = log.isEnabledFor(logging.DEBUG)
         self._gate: Gate
         self._batcher: Batcher
@@ -234,7 +239,8 @@ class Application:
                 cure=f"Use {method}",
             )
         if scope.path == "/metrics":
-            return self._books.page(), prometheus.CONTENT_TYPE
+            state = self.shelf.read() if self.shelf else None
+            return self._books.page(state), prometheus.CONTENT_TYPE
         if scope.path == "/execution-parameters":
             batch = self._settings.batch
             told = {
@@ -260,15 +266,15 @@ class Application:
             raise UnavailableError(
                 "stuck", f"One request has been under way for {now - since:.0f} seconds"
             )
-        model, checked = self._checked
-        if model is not self.model or now - checked > CHECK_SECONDS:
+        version, checked = self._checked
+        if version != self.model.version or now - checked > CHECK_SECONDS:
             try:
                 self.model.check()
             except Exception as error:
                 raise UnavailableError(
                     "not_ready", f"The model does not answer: {error}"
                 ) from error
-            self._checked = (self.model, now)
+            self._checked = (self.model.version, now)
 
     def _drain(self, *_: object) -> None:
         self._draining = True

@@ -20,6 +20,7 @@ from inference.emf import Periods
 from inference.environment import Settings
 from inference.gate import Gate
 from inference.metrics import Recorder
+from inference.reload import State
 
 log = logging.getLogger("inference")
 
@@ -64,11 +65,11 @@ class Books:
             "bytes": gate.bytes,
         }
 
-    def page(self) -> bytes:
-        """What all workers have counted, for Prometheus."""
+    def page(self, state: State | None) -> bytes:
+        """What all workers have counted, and what became of the pointer, for Prometheus."""
         self.recorder.flush()
         others = self._place.others() if self._place else []
-        return prometheus.text([self.snapshot(), *others])
+        return prometheus.text([self.snapshot(), *others], state)
 
     def close(self) -> None:
         """Write what is left."""

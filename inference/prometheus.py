@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import Any
 
 from inference.metrics import BOUNDS, STAGES
+from inference.reload import State
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -21,8 +22,13 @@ Worker = Mapping[str, Any]
 _SHOWN = [place for place in range(len(BOUNDS)) if place % 10 in (0, 4, 7)]
 
 
-def text(workers: Sequence[Worker]) -> bytes:
-    """One page for what all `workers` have counted (`Books.snapshot` of each)."""
+def text(workers: Sequence[Worker], state: State | None = None) -> bytes:
+    """One page for what all `workers` have counted (`Books.snapshot` of each).
+
+    Args:
+        workers: one or more.
+        state: of the pointer that the server follows, if it follows one.
+    """
     lines: list[str] = []
 
     def family(name: str, kind: str, meaning: str, found: Iterable[tuple[Labels, float]]) -> None:
@@ -76,6 +82,11 @@ def text(workers: Sequence[Worker]) -> bytes:
         ("out_of_range", "outside", "Numbers beyond the bounds fitted in training, by column."),
     ):
         family(f"inference_values_{name}_total", "counter", meaning, by_column(key))
+    if state:
+        swaps, refusals, followed = state.swaps, state.refusals, int(state.problem is None)
+        family("inference_swaps_total", "counter", "Bundles swapped in.", [((), swaps)])
+        family("inference_swaps_refused_total", "counter", "Bundles refused.", [((), refusals)])
+        family("inference_pointer_followed", "gauge", "1 while it is.", [((), followed)])
     return ("\n".join(lines) + "\n").encode()
 
 

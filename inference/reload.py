@@ -222,9 +222,10 @@ class Watch:
 
 
 class Replaceable(Protocol):
-    """What answers with `model`: the application."""
+    """What answers with `model`, the newest from `shelf`: the application."""
 
     model: handler.Model
+    shelf: Shelf | None
 
 
 A = TypeVar("A", bound=Replaceable)
@@ -244,6 +245,7 @@ def follow(shelf: Shelf, make: Callable[[handler.Model], A]) -> A:
     """
     model, directory = shelf.open()
     application = make(model)
+    application.shelf = shelf
     follower = (shelf, directory, application, asyncio.get_event_loop())
     threading.Thread(target=_follow, args=follower, daemon=True).start()
     return application
