@@ -12,6 +12,7 @@ import pytest
 
 from inference import codecs, handler
 from inference.handler import Model
+from inference.quality import Quality
 from shared import bundle as bundle_format
 from shared import files, golden
 from shared.errors import BundleError, InputError, ProjectError
@@ -63,6 +64,17 @@ def test_one_row_becomes_the_bits_that_it_becomes_among_many(bundle: Path) -> No
         alone = loaded.encode(loaded.schema.from_records([row]))
         assert alone.numeric.tobytes() == together.numeric[number : number + 1].tobytes()
         assert alone.codes.tobytes() == together.codes[number : number + 1].tobytes()
+
+
+def test_what_it_makes_is_counted_with_the_quality_of_the_data(model: Model) -> None:
+    rows = [{**bundles.ROW, "distance": None}] * 8 + [{**bundles.ROW, "distance": 1e9}] * 2
+    for some in (rows, *([row] for row in rows)):
+        request = handler.input_fn(json.dumps(some), codecs.JSON)
+        quality = Quality({})
+        quality.count([(model, handler.predict_fn(request, model))])
+        absent = sum(row["distance"] is None for row in some)
+        assert quality.missing["area"] == absent
+        assert quality.outside["area"] == len(some) - absent
 
 
 def test_a_row_of_which_it_makes_no_number_is_refused_by_its_place_in_the_request(
