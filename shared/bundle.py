@@ -110,7 +110,7 @@ class Bundle:
         return self.transforms.encode(self.enrich(columns))
 
     def verify(self, run: Callable[[Encoded], npt.NDArray[np.float32]]) -> None:
-        """Replay the golden rows.
+        """Replay the golden rows, together and one by one.
 
         Args:
             run: the network, from encoded rows to raw outputs.
@@ -119,19 +119,22 @@ class Bundle:
             BundleError: an encoding differs in any bit, or an output by more than 1e-5; the message
                 names row and column.
         """
-        where = f"{self.path}, golden.json"
+        where, records = f"{self.path}, golden.json", self.golden.records
         try:
-            encoded = self.encode(self.schema.from_records(self.golden.records))
+            together = self.encode(self.schema.from_records(records))
+            # A row alone takes other steps than many, to the same bits.
+            alone = [self.encode(self.schema.from_records([record])) for record in records]
         except KitError as error:
             raise BundleError(f"the golden rows are no rows: {error}", where=where) from error
-        agree(
-            self.golden,
-            encoded,
-            run(encoded),
-            numeric_names=self.transforms.numeric_names,
-            categories=[name for name, _ in self.transforms.categories],
-            where=where,
-        )
+        for encoded in (together, Encoded(*map(np.concatenate, zip(*alone, strict=True)))):
+            agree(
+                self.golden,
+                encoded,
+                run(encoded),
+                numeric_names=self.transforms.numeric_names,
+                categories=[name for name, _ in self.transforms.categories],
+                where=where,
+            )
 
 
 def write(

@@ -264,22 +264,29 @@ def _datetimes(values: Sequence[object]) -> list[int | None]:
             if value is not None and not isinstance(value, str):
                 wanted = "a date and time as ISO 8601 text is needed"
                 raise Mistake(row, "wrong_type", f"{wanted}, not {_described(value)}")
-    return [None if value is None else _moment(row, str(value)) for row, value in enumerate(values)]
+    moments: dict[object, int | None] = {None: None}
+    for value in dict.fromkeys(values):  # many rows have few times: each is read once
+        if value is not None:
+            try:
+                moments[value] = _moment(str(value))
+            except ValueError as exception:
+                raise Mistake(values.index(value), "bad_date", str(exception)) from None
+    return [moments[value] for value in values]
 
 
-def _moment(row: int, text: str) -> int:
+def _moment(text: str) -> int:
     """ISO 8601 text → UTC; without an offset it is taken as it is."""
     match = _ISO.fullmatch(text)
     if match is None:
         wanted = "a date and time such as 2013-07-01T15:30:00Z"
-        raise Mistake(row, "bad_date", f"{wanted} is needed, not {show(text)}")
+        raise ValueError(f"{wanted} is needed, not {show(text)}")
     date, offset = match.groups()
     if offset and len(date) == _DATE:  # which Python does not read
         text = f"{date}T00:00{offset}"
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exception:
-        raise Mistake(row, "bad_date", f"{show(text)} is no date: {exception}") from None
+        raise ValueError(f"{show(text)} is no date: {exception}") from None
     since = moment - (_EPOCH_UTC if offset else _EPOCH)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
