@@ -19,9 +19,6 @@ TEXT_LENGTH = 10_000
 UNPACKED_BYTES = 134_217_728
 """What a compressed body may unpack to."""
 
-HEADER_BYTES = 10_000
-"""The header of an .npy file; numpy's own limit."""
-
 BATCH_BODY_BYTES = 104_857_600
 """The body of a request of a batch transform job; SageMaker's own limit."""
 

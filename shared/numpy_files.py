@@ -7,7 +7,9 @@ arrays. Not here: what the arrays mean (sources.py), nor writing them, which num
 
 from __future__ import annotations
 
+import ast
 import io
+import math
 import re
 import struct
 import zipfile
@@ -22,19 +24,33 @@ from shared.documents import show
 
 MAX_MEMBERS = 10_000
 MAX_DIMENSIONS = 32
+MAX_HEADER = 10_000
+"""Bytes of a header; numpy's own limit."""
+
 _MAGIC = b"\x93NUMPY"
+_KIND = r"[<>|=]?[biufcSUMm?]\d{0,9}(?:\[\d{0,9}[a-zA-Z]{1,3}\])?"
+_FIELD = rf"""\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"), '({_KIND})'\)"""
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|=]?[biufcSUMm?]\d{0,9}(?:\[\d{0,9}[a-zA-Z]{1,3}\])?)', "
-    rb"'fortran_order': (True|False), 'shape': \(((?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n?"
+    rf"\{{'descr': (?:'(?P<kind>{_KIND})'|\[(?P<fields>{_FIELD}(?:, {_FIELD})*)\]), "
+    r"'fortran_order': (?P<fortran>True|False), "
+    r"'shape': \((?P<shape>(?:\d{1,18}, ?)*(?:\d{1,18})?)\), \} *\n?"
 )
 
 
-def from_npy(data: bytes) -> npt.NDArray[Any]:
+class TooLargeError(ValueError):
+    """A file unpacks to more than it may."""
+
+
+def from_npy(data: bytes, *, fields: bool = False) -> npt.NDArray[Any]:
     """The array in the bytes of a .npy file; it shares their memory and cannot be written to.
+
+    Args:
+        data: the file.
+        fields: whether it may be of named fields, each plain itself.
 
     Raises:
         ValueError: the bytes are no such file, claim more or less than they hold, or hold objects
-            or records.
+            or, unless they may, fields.
     """
     if data[:6] != _MAGIC:
         raise ValueError("it does not begin as an .npy file does")
@@ -44,24 +60,32 @@ def from_npy(data: bytes) -> npt.NDArray[Any]:
     width = 2 if version == b"\x01" else 4
     size = int.from_bytes(data[8 : 8 + width], "little")
     start = 8 + width + size
-    header = _HEADER.fullmatch(data[8 + width : start]) if start <= len(data) else None
-    if header is None:
+    header = None
+    if size <= MAX_HEADER and start <= len(data):
+        text = data[8 + width : start].decode("utf-8" if version == b"\x03" else "latin-1")
+        header = _HEADER.fullmatch(text)
+    if header is None or (header["fields"] and not fields):
         raise ValueError("its header is not that of a plain array")
-    kind, fortran, dimensions = header.groups()
-    try:
-        dtype = np.dtype(kind.decode())
-    except (TypeError, ValueError):
-        raise ValueError(f"{show(kind.decode())} is no type of numbers or text") from None
-    shape = [int(size) for size in dimensions.replace(b" ", b"").split(b",") if size]
-    count = 1
-    for length in shape:
-        count *= length
+    dtype = _dtype(header["fields"] or header["kind"])
+    shape = [int(size) for size in header["shape"].replace(" ", "").split(",") if size]
     if len(shape) > MAX_DIMENSIONS or not dtype.itemsize or dtype.hasobject:
         raise ValueError("its header is not that of a plain array")
+    count = math.prod(shape)
     if count * dtype.itemsize != len(data) - start:
         raise ValueError(f"{len(data) - start} bytes follow the header, which claims other")
     array = np.frombuffer(data, dtype, count, start)
-    return array.reshape(shape, order="F" if fortran == b"True" else "C")
+    return array.reshape(shape, order="F" if header["fortran"] == "True" else "C")
+
+
+def _dtype(text: str) -> np.dtype[Any]:
+    """The type that a header names, or that of the fields that it lists."""
+    try:
+        if not text.startswith("("):
+            return np.dtype(text)
+        listed = [found.groups() for found in re.finditer(_FIELD, text)]
+        return np.dtype([(ast.literal_eval(name), kind) for name, kind in listed])
+    except (TypeError, ValueError, SyntaxError):
+        raise ValueError(f"{show(text)} is no type of numbers or text") from None
 
 
 def from_npz(file: Path | bytes, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
@@ -72,8 +96,9 @@ def from_npz(file: Path | bytes, max_bytes: int) -> dict[str, npt.NDArray[Any]]:
         max_bytes: of all arrays, unpacked.
 
     Raises:
-        ValueError: it is no such file, unpacks to more, holds a name twice, or a member is not
-            what `from_npy` reads.
+        TooLargeError: it unpacks to more.
+        ValueError: it is no such file, holds a name twice, or a member is not what `from_npy`
+            reads.
         OSError: the disk refuses.
     """
     found: dict[str, npt.NDArray[Any]] = {}
@@ -111,7 +136,7 @@ def _check(members: list[zipfile.ZipInfo], size: int, max_bytes: int) -> None:
         raise ValueError("its members overlap")
     unpacked = sum(member.file_size for member in members)
     if unpacked > max_bytes:
-        raise ValueError(f"it unpacks to {unpacked} bytes; too many")
+        raise TooLargeError(f"it unpacks to {unpacked} bytes; too many")
     for member in members:
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError("it is packed by an uncommon method")

@@ -111,7 +111,7 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["O", "V8", "c16", "m8[s]", "<f8,O", [("a", "<f8", (3,))], [("a", [("b", "<f8")])]]
+    "dtype", ["O", "V8", "<f8,O", [("a", "<f8", (3,))], [("a", [("b", "<f8")])]]
 )
 def test_objects_and_what_else_no_column_is_are_refused(dtype: Any) -> None:
     array = np.zeros(2, dtype)
@@ -124,7 +124,7 @@ def test_a_pickle_in_place_of_an_array_is_refused() -> None:
     pickled = b"\x80\x04\x95" + b"x" * 30
     assert refusal(pickled).code == "invalid_npy"
     assert refusal(pickle.dumps([1, 2, 3])).code == "invalid_npy"
-    objects = header("{'descr': '|O', 'fortran_order': False, 'shape': (1, 2)}", pickled)
+    objects = header("{'descr': '|O', 'fortran_order': False, 'shape': (1, 2), }", pickled)
     assert refusal(objects).code == "invalid_npy"
 
 
@@ -133,19 +133,19 @@ HEADERS = [
     "{}",
     "[]",
     "{'descr': '<f8'}",
-    "{'descr': '<f8', 'fortran_order': 0, 'shape': (1, 3)}",
-    "{'descr': '<f8', 'fortran_order': False, 'shape': [1, 3]}",
-    "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3)}",
-    "{'descr': '<f8', 'fortran_order': False, 'shape': (True, 3)}",
-    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 10**9)}",
-    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 999999999999999999999)}",
-    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 4)}",
+    "{'descr': '<f8', 'fortran_order': 0, 'shape': (1, 3), }",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': [1, 3], }",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 3), }",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (True, 3), }",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 10**9), }",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 999999999999999999999), }",
+    "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 4), }",
     "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 3), 'more': 1}",
-    "{'descr': 'float99', 'fortran_order': False, 'shape': (1, 3)}",
-    "{'descr': 'T', 'fortran_order': False, 'shape': (1, 3)}",
-    "{'descr': 5, 'fortran_order': False, 'shape': (1, 3)}",
-    "{'descr': {'a': 1}, 'fortran_order': False, 'shape': (1, 3)}",
-    "{'descr': '(2147483647,2147483647)f8', 'fortran_order': False, 'shape': (1, 3)}",
+    "{'descr': 'float99', 'fortran_order': False, 'shape': (1, 3), }",
+    "{'descr': 'T', 'fortran_order': False, 'shape': (1, 3), }",
+    "{'descr': 5, 'fortran_order': False, 'shape': (1, 3), }",
+    "{'descr': {'a': 1}, 'fortran_order': False, 'shape': (1, 3), }",
+    "{'descr': '(2147483647,2147483647)f8', 'fortran_order': False, 'shape': (1, 3), }",
     "__import__('os').abort()",
     "(" * 9000,
     "-" * 9000 + "1",
@@ -164,10 +164,15 @@ def test_a_header_that_is_none_is_refused(text: str, version: bytes) -> None:
     assert len(str(error)) < 400
 
 
-def test_a_header_that_promises_too_many_rows_is_refused_before_any_room_is_made() -> None:
-    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({limits.ROWS + 1}, 3)}}"
-    error = refusal(header(text), schema=NUMBERS)
-    assert (error.code, error.status) == ("too_many_rows", 413)
+def test_too_many_rows_or_columns_are_refused_with_413(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "ROWS", 3)
+    monkeypatch.setattr(limits, "COLUMNS", 2)
+    archive = npz({name: np.arange(4) for name in "ab"})
+    for body, content_type in ((npy(np.zeros((4, 2))), NPY), (archive, NPZ)):
+        error = refusal(body, content_type, NUMBERS)
+        assert (error.code, error.status) == ("too_many_rows", 413)
+    assert refusal(npy(np.zeros((3, 3)))).code == "too_many_columns"
+    assert refusal(npy(np.zeros(3, "f8,f8,f8"))).code == "too_many_columns"
 
 
 def test_a_file_cut_short_anywhere_is_refused() -> None:
@@ -178,7 +183,7 @@ def test_a_file_cut_short_anywhere_is_refused() -> None:
 
 
 def test_a_field_with_a_name_that_is_no_text_is_refused_in_words_that_can_be_sent() -> None:
-    text = r"{'descr': [('\ud800', '<f8')], 'fortran_order': False, 'shape': (1,)}"
+    text = r"{'descr': [('\ud800', '<f8')], 'fortran_order': False, 'shape': (1,), }"
     error = refusal(header(text, b"\0" * 8))
     assert error.code == "unknown_column"
     assert str(error).encode()
@@ -231,7 +236,8 @@ def test_an_archive_with_a_column_twice_is_refused() -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         body = archive(("age.npy", column), ("job.npy", column), ("age.npy", column))
     error = refusal(body, NPZ)
-    assert (error.code, error.column) == ("duplicate_column", "age")
+    assert error.code == "invalid_npz"
+    assert "'age' is there twice" in error.message
 
 
 def test_an_empty_archive_has_no_rows() -> None:

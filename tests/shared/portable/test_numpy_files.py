@@ -65,6 +65,35 @@ def test_every_version_of_the_format_is_read(version: tuple[int, int]) -> None:
     assert np.array_equal(arrays.from_npy(file.getvalue()), ARRAYS["matrix"])
 
 
+FIELDS: Any = [("a", "<f8"), ('it"s', ">i2"), ("it's, (x)", "<U3"), ("\\", "?"), ("t", "<M8[s]")]
+
+
+def test_named_fields_are_read_where_they_may_be() -> None:
+    array = np.zeros(2, dtype=FIELDS)
+    array["it's, (x)"] = ["é", "xyz"]
+    found = arrays.from_npy(npy(array), fields=True)
+    assert found.dtype == array.dtype
+    assert found.tobytes() == array.tobytes()
+    with pytest.raises(ValueError, match="not that of a plain array"):
+        arrays.from_npy(npy(array))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "('a', '|O')",
+        "('a', '<f8'), ('a', '<f8')",
+        r"('\\x', '<f8')",
+        "('a', '<f3')",
+        "('a', '<f8', 2)",
+    ],
+)
+def test_fields_that_are_not_plain_are_refused(fields: str) -> None:
+    header = PLAIN.replace("'<f8'", f"[{fields}]")
+    with pytest.raises(ValueError, match=r"header|is no type"):
+        arrays.from_npy(with_header(header, bytes(16)), fields=True)
+
+
 @pytest.mark.parametrize("compressed", [True, False])
 def test_an_npz_is_read_from_bytes_and_from_a_file(tmp_path: Path, compressed: bool) -> None:
     file = io.BytesIO()
@@ -104,6 +133,7 @@ HEADERS = {
     "a type that is none": PLAIN.replace("<f8", "<f3"),
     "a unit that is none": PLAIN.replace("<f8", "<M8[xx]"),
     "no header": "",
+    "a very long header": PLAIN.replace("(2,)", "(" + "1, " * 20_000 + "2)"),
 }
 
 
