@@ -83,7 +83,7 @@ def test_named_fields_are_read_where_they_may_be() -> None:
     [
         "('a', '|O')",
         "('a', '<f8'), ('a', '<f8')",
-        r"('\\x', '<f8')",
+        r"('\x', '<f8')",
         "('a', '<f3')",
         "('a', '<f8', 2)",
     ],
