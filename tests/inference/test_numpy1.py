@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import codecs, handler
-from tests.support import bundles
+from inference import handler
+from tests.support import bundles, requests
 from tests.support.serving import ROOT
 
 NUMPY1 = ROOT / ".venv-numpy1" / "bin" / "python"
@@ -20,20 +20,26 @@ import sys
 import numpy
 from inference import codecs, handler
 assert numpy.__version__.startswith("1.26.")
-answer = handler.predict_fn(handler.input_fn(sys.stdin.buffer.read(), codecs.JSON),
+answer = handler.predict_fn(handler.input_fn(sys.stdin.buffer.read(), sys.argv[2]),
                             handler.model_fn(sys.argv[1]))
+handler.output_fn(answer, sys.argv[2])
 sys.stdout.buffer.write(handler.output_fn(answer, codecs.JSON)[0])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not NUMPY1.exists(), reason="there is no environment with numpy 1.26")
-def test_golden_rows_replay_and_answers_agree_under_numpy_1_26(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["JSON, instances", "CSV, quoted", "NPY", "NPZ, compressed"])
+def test_golden_rows_replay_and_answers_agree_under_numpy_1_26(tmp_path: Path, form: str) -> None:
     bundle = bundles.build(tmp_path / "bundle")
-    body = json.dumps(bundles.rows(100)).encode()
-    ours = handler.predict_fn(handler.input_fn(body, codecs.JSON), handler.model_fn(bundle))
+    content_type, body = requests.bodies(bundles.rows(100), bundles.COLUMNS)[form]
+    ours = handler.predict_fn(handler.input_fn(body, content_type), handler.model_fn(bundle))
     done = subprocess.run(
-        [NUMPY1, "-c", PROGRAM, bundle], input=body, capture_output=True, cwd=ROOT, check=True
+        [NUMPY1, "-c", PROGRAM, bundle, content_type],
+        input=body,
+        capture_output=True,
+        cwd=ROOT,
+        check=True,
     )
     expected = [one["score"] for one in ours.predictions.to_records()]
     found = [one["score"] for one in json.loads(done.stdout)["predictions"]]
