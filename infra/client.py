@@ -126,13 +126,18 @@ def _detail(body: str) -> Mapping[str, Any]:
 
 
 def _refusal(detail: Mapping[str, Any], message: str, status: int) -> InputError:
-    row, column = detail.get("row"), detail.get("column")
+    row, column, further = detail.get("row"), detail.get("column"), detail.get("details")
     error = InputError(
         str(detail.get("code", "refused")),
         message,
         row=row if isinstance(row, int) else None,
         column=column if isinstance(column, str) else None,
         status=status,
+        others=tuple(
+            _refusal(each, str(each.get("message", "")), status)
+            for each in (further[1:] if isinstance(further, list) else ())
+            if isinstance(each, dict)
+        ),
     )
     # The server's sentence may begin with the place, which the error says by itself.
     error.message = message.removeprefix(f"{error.where}: ")

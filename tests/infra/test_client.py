@@ -58,6 +58,15 @@ def test_a_refused_row_is_an_input_error_with_row_and_column() -> None:
     assert str(caught.value) == "row 3, column 'age': a number"
 
 
+def test_further_mistakes_of_a_request_are_told_too() -> None:
+    first = {"code": "wrong_type", "message": "row 3, column 'age': a number", "row": 3}
+    second = {"code": "null", "message": "row 5, column 'job': a value", "row": 5, "column": "job"}
+    told = {**first, "column": "age", "details": [first, second]}
+    with pytest.raises(InputError) as caught:
+        Client("small", Runtime(model_error(400, {"error": told}))).predict([{}])
+    assert [str(other) for other in caught.value.others] == ["row 5, column 'job': a value"]
+
+
 @pytest.mark.parametrize("body", ["not json", "[]", '{"error": "text"}', "{}", ""])
 def test_a_refusal_in_another_shape_is_still_told(body: str) -> None:
     with pytest.raises(InputError):
