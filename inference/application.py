@@ -40,6 +40,9 @@ ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 LONGEST_ATTRIBUTES = 1024
 
+FAREWELL = signal.SIGUSR1
+"""From the parent: the end is near."""
+
 GARBAGE = 20_000
 """So many new objects, of a few hundred small requests, make Python look for garbage."""
 
@@ -81,9 +84,7 @@ class Application:
         self._gate = Gate(loop, self._settings.body_bytes)
         self._batcher = Batcher(loop)
         self._books = Books(loop, self._settings, self._gate, lambda: self.model.version)
-        # Beside the loop's own handler, which closes the door: /ping has to know of it.
-        signal.signal(signal.SIGTERM, self._drain)
-        signal.siginterrupt(signal.SIGTERM, False)
+        loop.add_signal_handler(FAREWELL, self._drain)
         # What is there now stays: it need not be looked through for garbage again and again.
         gc.collect()
         gc.freeze()
@@ -120,6 +121,8 @@ class Application:
             elif status == 405:
                 headers.append(("allow", _allowed(scope.path)))
             self._report(error, status, request_id)
+        if self._draining:
+            headers.append(("connection", "close"))
         if scope.method == "OPTIONS" and scope.path in ROUTES:
             protocol.response_empty(204, [*headers[:1], ("allow", _allowed(scope.path))])
         elif scope.method == "HEAD":
@@ -276,7 +279,7 @@ class Application:
                 ) from error
             self._checked = (self.model.version, now)
 
-    def _drain(self, *_: object) -> None:
+    def _drain(self) -> None:
         self._draining = True
 
     def _report(self, error: Exception, status: int, request_id: str) -> None:

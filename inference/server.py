@@ -17,12 +17,13 @@ import contextlib
 import functools
 import logging
 import logging.config
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, parent_process
 
 from granian import Granian
@@ -31,12 +32,16 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from inference import counts, environment, handler, limits, logs, reload
-from inference.application import Application
+from inference.application import FAREWELL, Application
 from inference.environment import Settings
 from shared.errors import KitError
 
 DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM; SageMaker kills after 30."""
+
+FAREWELL_SECONDS = 0.25
+"""After SIGTERM the workers go on for so long, and ask clients to leave with every answer: a client
+that has just sent its next request over a kept connection would otherwise find it closed."""
 
 CONNECTIONS = 1024
 """Connections that one worker holds open, and as many more that may wait to be accepted: far more
@@ -88,6 +93,26 @@ def _claim(settings: Settings) -> None:
             where=f"{settings.address} port {settings.port}",
             cure="Stop what listens there, or set SERVER_ADDRESS and SAGEMAKER_BIND_TO_PORT",
         ) from error
+
+
+def _farewell(end: Callable[[], None]) -> Callable[..., None]:
+    """A handler of SIGTERM in the parent: the workers say goodbye, then comes `end`."""
+    # Workers that are still starting inherit this; they have nobody to say it to.
+    signal.signal(FAREWELL, signal.SIG_IGN)
+    told = threading.Event()
+
+    def handle(*_: object) -> None:
+        if not told.is_set():
+            told.set()
+            workers = [each.pid for each in multiprocessing.active_children() if each.pid]
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, FAREWELL)
+            timer = threading.Timer(FAREWELL_SECONDS, end)
+            timer.daemon = True
+            timer.start()
+
+    return handle
 
 
 @contextlib.contextmanager
@@ -152,6 +177,7 @@ def _serve(settings: Settings, version: str, watch: reload.Watch | None) -> None
         log_level=LogLevels.warning,
         log_dictconfig=logs.config(settings.log_level),
     )
+    server.signal_handler_interrupt = _farewell(server.signal_handler_interrupt)
     place = {"address": settings.address, "port": settings.port, "workers": settings.workers}
     logs.event(log, logging.INFO, "starting", model_version=version, **place)
     if watch:

@@ -32,7 +32,14 @@ def listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start(model_dir: Path, port: int, *, workers: int = 1, stderr: Path) -> subprocess.Popen[bytes]:
+def start(
+    model_dir: Path,
+    port: int,
+    *,
+    workers: int = 1,
+    stderr: Path,
+    variables: Mapping[str, str] = {},
+) -> subprocess.Popen[bytes]:
     """`python -m inference.server` as a container would start it, with nothing on its stdin."""
     environment = {
         **os.environ,
@@ -40,6 +47,7 @@ def start(model_dir: Path, port: int, *, workers: int = 1, stderr: Path) -> subp
         "SERVER_ADDRESS": "127.0.0.1",
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "MODEL_SERVER_WORKERS": str(workers),
+        **variables,
     }
     with stderr.open("ab") as sink:
         return subprocess.Popen(
@@ -99,14 +107,23 @@ class Server:
         return self.request("POST", "/invocations", data, {"Content-Type": content_type, **named})
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.stderr.read_text().splitlines()]
+        """The server's events, without the lines for CloudWatch."""
+        lines = (json.loads(line) for line in self.stderr.read_text().splitlines())
+        return [line for line in lines if "event" in line]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines for CloudWatch."""
+        lines = (json.loads(line) for line in self.stderr.read_text().splitlines())
+        return [line for line in lines if "_aws" in line]
 
 
 @contextmanager
-def serve(model_dir: Path, stderr: Path, *, workers: int = 1) -> Iterator[Server]:
+def serve(
+    model_dir: Path, stderr: Path, *, workers: int = 1, variables: Mapping[str, str] = {}
+) -> Iterator[Server]:
     """A running server; ended on leaving, if it still runs."""
     port = free_port()
-    process = start(model_dir, port, workers=workers, stderr=stderr)
+    process = start(model_dir, port, workers=workers, stderr=stderr, variables=variables)
     server = Server(port, process, stderr)
     try:
         wait_until_ready(server)
