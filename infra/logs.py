@@ -1,6 +1,7 @@
 """CloudWatch Logs of a training job or an endpoint: the last lines, and what is new since.
 
-A group or stream that does not exist yet is empty, not an error.
+A group or stream that does not exist yet is empty, not an error. Lines that are metrics, made for
+CloudWatch, are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from infra.aws import Cloud
 from infra.observe import describe
 
 _PAGE = 10_000
+_METRICS = 500
+"""So many lines of metrics may stand between those that are wanted."""
 
 
 @dataclass
@@ -44,7 +47,7 @@ class LogTail:
             answer = describe(self.cloud, "logs", "get_log_events", place)
             if answer is None:
                 return lines
-            lines += [event["message"].rstrip("\n") for event in answer["events"]]
+            lines += _said(answer)
             token = answer.get("nextForwardToken")
             if not token or token == self._tokens.get(stream):  # a page may be empty before the end
                 return lines
@@ -65,14 +68,19 @@ def last_lines(cloud: Cloud, group: str, prefix: str, count: int) -> list[str]:
                 "logGroupName": group,
                 "logStreamName": stream,
                 "startFromHead": False,
-                "limit": min(count, _PAGE),
+                "limit": min(count + _METRICS, _PAGE),
             },
         )
-        events = answer["events"] if answer else []
-        lines = [event["message"].rstrip("\n") for event in events] + lines
+        lines = (_said(answer) if answer else []) + lines
         if len(lines) >= count:
             break
     return lines[-count:]
+
+
+def _said(answer: dict[str, Any]) -> list[str]:
+    """What stands in a page of events, for people."""
+    lines = [event["message"].rstrip("\n") for event in answer["events"]]
+    return [line for line in lines if not line.startswith('{"_aws":')]
 
 
 def streams(cloud: Cloud, group: str, prefix: str) -> list[str]:

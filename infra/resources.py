@@ -229,19 +229,28 @@ class Image:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle and the image that serves it."""
+    """A bundle and the image that serves it.
+
+    Args:
+        endpoint: the name under which it will be called; the container tells it with its metrics.
+    """
 
     name: str
     image: str
     data: str
     role: str
+    endpoint: str
     tags: tuple[tuple[str, str], ...] = ()
 
     def request(self) -> Request:
         """Parameters of CreateModel."""
         return {
             "ModelName": self.name,
-            "PrimaryContainer": {"Image": self.image, "ModelDataUrl": self.data},
+            "PrimaryContainer": {
+                "Image": self.image,
+                "ModelDataUrl": self.data,
+                "Environment": {"ENDPOINT_NAME": self.endpoint, "VARIANT_NAME": VARIANT},
+            },
             "ExecutionRoleArn": self.role,
             **_tags(self.tags),
         }
@@ -360,6 +369,7 @@ class Desired:
             self.served_by,
             data,
             self.role.arn,
+            self.project,
             self.tags,
         )
         settings = {"model": model.name, "instance": self.instance}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from inference import environment, limits
 from shared.hyperparameters import Hyperparameters
 
 ROOT = Path(__file__).parents[1]
@@ -51,3 +52,18 @@ def test_every_code_of_a_refusal_stands_in_the_table_of_statuses() -> None:
     codes = {code for script in scripts for code in raised.findall(script.read_text())}
     assert len(codes) > 30
     assert {code for code in codes if f"`{code}`" not in page} <= ONLY_THERE
+
+
+def test_every_variable_and_limit_of_the_server_stands_in_operating() -> None:
+    page = (ROOT / "docs/operating.md").read_text()
+    named = re.findall(r"^  ([A-Z_]{8,})", environment.USAGE, re.MULTILINE)
+    assert "SAGEMAKER_BATCH" in named
+    for variable in named:
+        assert f"`{variable}`" in page, variable
+    for row in (
+        f"| body | {limits.BODY_BYTES:,} bytes",
+        f"| requests in flight in one worker | {limits.IN_FLIGHT} |",
+        f"| time in which a body must arrive | {limits.BODY_SECONDS} seconds |",
+        f"8 KiB of a type that is no text | {limits.LARGE_IN_FLIGHT} |",
+    ):
+        assert row in page, row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,15 @@ def test_a_line_for_cloudwatch_tells_what_came_since_the_last(tmp_path: Path) ->
     assert line["Latency"]["Values"][0] == pytest.approx(0.9)
     assert {each["Name"] for each in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]} <= set(line)
     assert periods.line(snapshot(8, errors=errors), 1) is None
+
+
+def test_every_metric_stands_in_the_page_for_operators() -> None:
+    page = (serving.ROOT / "docs/operating.md").read_text()
+    text = prometheus.text([snapshot(1)]).decode()
+    line = json.loads(Periods("", "", snapshot(0)).line(snapshot(1), 0) or b"")
+    metrics = [each["Name"] for each in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]]
+    names = re.findall(r"^# TYPE (\w+)", text, re.MULTILINE)
+    assert len(metrics) == 16
+    assert len(names) == 10
+    for name in (*names, *metrics):
+        assert f"`{name}`" in page, name

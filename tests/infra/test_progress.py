@@ -72,6 +72,13 @@ def test_the_last_lines_reach_back_over_streams() -> None:
     assert last_lines(cloud, "group", "none", 2) == []
 
 
+def test_lines_of_metrics_are_left_out_and_count_for_nothing() -> None:
+    cloud = FakeCloud()
+    cloud.logs["a"] = ["said", *['{"_aws":{"Timestamp":1}}'] * 40, "last"]
+    assert last_lines(cloud, "group", "", 2) == ["said", "last"]
+    assert LogTail(cloud, "group").new_lines() == ["said", "last"]
+
+
 def test_without_a_terminal_there_are_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
     assert isinstance(progress(5), Lines)
