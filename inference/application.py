@@ -189,7 +189,7 @@ class Application:
         gate = self._gate
         large = _is_large(size, asked[1])
         if large and gate.large >= limits.LARGE_IN_FLIGHT:
-            await gate.refuse()
+            await gate.refuse(limits.LARGE_REFUSAL_SECONDS)
         gate.large += large
         held = 0
         try:

@@ -6,6 +6,7 @@ How a body may come: with its length announced, or in chunks (RFC 9112, section 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from granian.rsgi import ProtocolClosed, ProtocolError
@@ -86,18 +87,14 @@ async def discard(protocol: Any, size: int, gate: Gate) -> None:
     """Read `size` bytes and throw them away, if it is worth the while and the client goes on."""
     if size > DISCARD_BYTES:
         return
-    task = asyncio.current_task()
-    assert task is not None
-    gate.begins(task)
-    try:
-        async for _ in protocol:
-            pass
-    except ProtocolError:
-        pass  # it has been read already
-    except asyncio.CancelledError:
-        task.uncancel()
-    finally:
-        gate.ends(task)
+    # What has been read already, or never comes, does not matter.
+    with contextlib.suppress(ProtocolError, ProtocolClosed, TimeoutError):
+        async with gate.discarding, asyncio.timeout(limits.SLOW_SECONDS):
+            if size <= limits.BODY_BYTES:
+                await protocol()  # at once: part by part takes several times as long
+            else:
+                async for _ in protocol:
+                    pass
 
 
 def _incomplete(where: str) -> InputError:

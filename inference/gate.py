@@ -7,13 +7,10 @@ arrive. Not here: reading a body (bodies.py). Everything runs on the event loop'
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from inference import limits
 from inference.errors import UnavailableError
-
-_TICK = 0.02
 
 
 class Cancellable(Protocol):
@@ -30,6 +27,7 @@ class Gate:
         all, large: requests begun and not answered, and the large ones of them.
         bytes: of the bodies held, announced or read.
         refused: requests refused since the start.
+        discarding: held while a body is read that nobody wants, one at a time.
         longest: bytes that a single body may have.
     """
 
@@ -37,7 +35,7 @@ class Gate:
         self._loop = loop
         self.longest = longest
         self.all = self.large = self.bytes = self.refused = 0
-        self._pausing: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self.discarding = asyncio.Lock()
         self._reading: dict[Cancellable, int] = {}
         self._slow: dict[Cancellable, int] = {}
         self._seconds = 0
@@ -50,35 +48,25 @@ class Gate:
             UnavailableError: there would be too many.
         """
         if self.bytes and self.bytes + size > limits.BYTES_IN_FLIGHT:
-            await self.refuse()
+            await self.refuse(limits.LARGE_REFUSAL_SECONDS)
         self.bytes += size
 
-    async def refuse(self) -> None:
+    async def refuse(self, pause: float = limits.REFUSAL_SECONDS) -> NoReturn:
         """Wait a moment, then refuse. The wait costs nothing: the body stays with its sender.
+
+        Args:
+            pause: seconds.
 
         Raises:
             UnavailableError: always.
         """
         self.refused += 1
-        released = self._loop.create_future()
-        if not self._pausing:
-            self._loop.call_later(limits.REFUSAL_SECONDS, self._release)
-        self._pausing.append((self._loop.time() + limits.REFUSAL_SECONDS, released))
-        await released
+        await asyncio.sleep(pause)
         raise UnavailableError(
             "overloaded",
             "The server has as many requests as it can answer in time",
             cure="Try again in a second; if this goes on, add instances",
         )
-
-    def _release(self) -> None:
-        now = self._loop.time()
-        while self._pausing and self._pausing[0][0] <= now:
-            _, released = self._pausing.popleft()
-            if not released.done():
-                released.set_result(None)
-        if self._pausing:
-            self._loop.call_later(_TICK, self._release)
 
     def begins(self, reader: Cancellable) -> None:
         """A body begins to be read; it is given up when it takes too long."""

@@ -53,6 +53,9 @@ REFUSAL_SECONDS = 0.25
 """How long a refused request waits for its 503: clients that try again at once would otherwise take
 the time that answers need."""
 
+LARGE_REFUSAL_SECONDS = 1.0
+"""The same for a large one, whose body has to be thrown away then."""
+
 STUCK_SECONDS = 120
 """When one large request takes longer, /ping says so: no client waits that long."""
 
