@@ -1,4 +1,4 @@
-"""Reading a body that does not come as it should; the transport is a stand-in, see its docstring."""
+"""Reading a body that does not come as it should; the transport is a stand-in."""
 
 from __future__ import annotations
 
