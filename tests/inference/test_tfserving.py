@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from shared import bundle as bundles
+from shared import predictions
 from tests.support import jobs, serving, tensorflow_serving
 from tests.support.asking import json_of, table
 from tests.support.containers import with_files
@@ -134,9 +135,14 @@ def test_a_callers_choice_of_another_model_or_method_is_the_callers_mistake(imag
 def test_a_bundle_whose_golden_rows_come_out_otherwise_does_not_start(
     job: Path, rest: Server, tmp_path: Path
 ) -> None:
-    golden = json.loads((job / "model" / "golden.json").read_bytes())
-    golden["outputs"][3][0] = 0.25
-    spoilt = with_files(job / "model", tmp_path / "m", {"golden.json": json_of(golden)})
+    bundle = bundles.load(job / "model")
+    outputs = bundle.golden.outputs.copy()
+    outputs[3, 0] += 0.125
+    meant = predictions.decode(outputs, bundle.schema.target, bundle.target_transform)
+    golden = dataclasses.replace(
+        bundle.golden, outputs=outputs, predictions=tuple(meant.to_records())
+    )
+    spoilt = with_files(bundle.path, tmp_path / "m", {"golden.json": golden.to_json().encode()})
     with (
         pytest.raises(AssertionError, match=r"golden\.json, row 3, output 0"),
         tensorflow_serving.python_service(spoilt, rest.port, tmp_path / "log"),
