@@ -33,6 +33,7 @@ ROUTES = {
     "/invocations": "POST",
     "/execution-parameters": "GET",
     "/metrics": "GET",
+    "/openapi.json": "GET",
 }
 """Path → the method it answers; what answers GET answers HEAD, too."""
 
@@ -241,6 +242,10 @@ class Application:
                 status=405,
                 cure=f"Use {method}",
             )
+        if scope.path == "/openapi.json":
+            if self.model.openapi is None:
+                raise InputError("not_found", "The model's bundle has no such file", status=404)
+            return self.model.openapi, codecs.JSON
         if scope.path == "/metrics":
             state = self.shelf.read() if self.shelf else None
             return self._books.page(state), prometheus.CONTENT_TYPE

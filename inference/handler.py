@@ -78,6 +78,7 @@ class Model:
         self._bundle = bundle
         self.version = bundle.manifest.digest[:12]
         self.schema, self.transforms = bundle.schema, bundle.transforms
+        self.openapi = bundle.openapi
         try:
             bundle.verify(self.run)
         except BundleError:

@@ -6,10 +6,13 @@ thread costs a single row more than it saves.
 Matrices are filled up to a multiple of ALIGNED rows. ONNX Runtime multiplies blocks of so many rows
 in one way and what remains in another, which may differ in the last bit; with nothing remaining, an
 answer's bits depend on its own row alone, whoever else asks at the same moment.
+
+Memory is bounded: a network that makes much of little is refused before it takes all there is.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,9 @@ from shared.errors import BundleError
 from shared.transforms import Encoded
 
 ALIGNED = 4
+
+MAX_BYTES = 4 << 30
+"""What all networks of a process may hold at once, beside their weights."""
 
 _PLACES = np.arange(64)
 
@@ -35,6 +41,8 @@ def load(path: Path) -> Run:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    _bound_memory()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     try:
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
@@ -59,3 +67,14 @@ def load(path: Path) -> Run:
         return outputs[:rows]
 
     return run
+
+
+@cache
+def _bound_memory() -> None:
+    """Give the sessions that ask for it one store of memory in common, of bounded size."""
+    place = onnxruntime.OrtMemoryInfo(
+        "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+    )
+    defaults = ("arena_extend_strategy", "initial_chunk_size_bytes", "max_dead_bytes_per_chunk")
+    bounds = onnxruntime.OrtArenaCfg({"max_mem": MAX_BYTES, **dict.fromkeys(defaults, -1)})
+    onnxruntime.create_and_register_allocator(place, bounds)

@@ -100,6 +100,7 @@ class Bundle:
     sources: tuple[SourceTable, ...]
     golden: Golden
     features: Features | None = None
+    openapi: bytes | None = None
 
     def enrich(self, columns: Columns) -> Columns:
         """A request's columns → all that the transforms read: sources looked up, features made."""
@@ -273,6 +274,7 @@ def _load(directory: Path) -> Bundle:
         ),
         golden=golden,
         features=_features(found, manifest, schema),
+        openapi=_openapi(found, manifest),
     )
 
 
@@ -377,6 +379,16 @@ def _features(found: Inventory, manifest: Manifest, schema: Schema) -> Features 
         return Features(source, schema)
     except ProjectError as error:
         raise BundleError(error.message, where=f"{found.directory}, {error.where}") from error
+
+
+def _openapi(found: Inventory, manifest: Manifest) -> bytes | None:
+    """The OpenAPI document; a bundle of an earlier version has none."""
+    if openapi.FILE not in manifest.files:
+        return None
+    text = found.read(openapi.FILE, MAX_MANIFEST)
+    if not isinstance(documents.loads(text, openapi.FILE, BundleError), dict):
+        raise BundleError("not an OpenAPI document", where=str(found.directory / openapi.FILE))
+    return text
 
 
 def _source_file(source: Source) -> str:

@@ -23,13 +23,14 @@ _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 
 
 def loads(text: str | bytes, where: str, error: type[KitError] = ProjectError) -> object:
-    """Parse JSON; NaN and infinities are refused, since JSON has none.
+    """Parse JSON in UTF-8; NaN, infinities and a key that is there twice are refused.
 
     Raises:
         error: the text is not JSON; the message names the line and column.
     """
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        decoded = text.decode() if isinstance(text, bytes) else text
+        return json.loads(decoded, parse_constant=_refuse_constant, object_pairs_hook=_refuse_twice)
     except json.JSONDecodeError as exception:
         raise error(
             f"not JSON: {exception.msg} at line {exception.lineno}, column {exception.colno}",
@@ -70,6 +71,15 @@ def decode(kind: type[T], data: object, where: str, error: type[KitError] = Proj
             says or what the dataclass itself allows.
     """
     return typing.cast(T, _Decoder(error).value(kind, data, where))
+
+
+def _refuse_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for place, key in enumerate(names) if key in names[:place])
+        raise ValueError(f"the key {show(twice)} is there twice")
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -47,6 +47,7 @@ _ID = "X-Amzn-SageMaker-Inference-Id"
 _REFUSALS = {
     "400": "The request is wrong; code, message, row and column say how",
     "406": "None of the content types in Accept can be answered",
+    "408": "The body did not arrive in time",
     "413": f"More than {BODY_BYTES:,} bytes, {ROWS:,} rows or {COLUMNS:,} columns",
     "415": "The content type or its charset is not read here",
     "500": "The server's own fault; its log has the reason under the request's id",
@@ -77,6 +78,7 @@ def document(project: str, schema: Schema, golden: Golden) -> dict[str, Any]:
             "/invocations": {"post": _invocations(schema, golden)},
             "/execution-parameters": {"get": _execution_parameters()},
             "/metrics": {"get": _metrics()},
+            "/openapi.json": {"get": _itself()},
         },
         "components": {"schemas": _schemas(schema), "headers": _HEADERS, "responses": _responses()},
     }
@@ -138,6 +140,25 @@ def _metrics() -> dict[str, Any]:
                 "headers": _headers("X-Amzn-RequestId"),
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             }
+        },
+    }
+
+
+def _itself() -> dict[str, Any]:
+    return {
+        "operationId": "openapi",
+        "summary": "This document",
+        "responses": {
+            "200": {
+                "description": "As it lies in the bundle",
+                "headers": _headers("X-Amzn-RequestId"),
+                "content": {JSON: {"schema": {"type": "object"}}},
+            },
+            "404": {
+                "description": "An earlier version made the bundle, without this document",
+                "headers": _headers("X-Amzn-RequestId"),
+                "content": {JSON: {"schema": _ref("schemas", "Error")}},
+            },
         },
     }
 

@@ -401,6 +401,9 @@ def _check(source: Source, arrays: Mapping[str, Array]) -> None:
             raise ValueError(f"column {column.name!r} is {data.dtype}")
         if data.shape != positions.shape:
             raise ValueError(f"column {column.name!r} has another length than the keys")
+    for name, array in arrays.items():
+        if name.endswith(".bytes") and (array.dtype != np.uint8 or array.ndim != 1):
+            raise ValueError("texts are not bytes")
     for array in rising:
         if array.dtype != np.int64 or array.ndim != 1 or (array[1:] < array[:-1]).any():
             raise ValueError("what must be sorted is not")

@@ -190,6 +190,12 @@ def test_an_answer_that_nobody_accepts_is_a_406(server: Server) -> None:
     assert (reply.status, error(reply)["code"]) == (406, "not_acceptable")
 
 
+def test_the_openapi_document_is_the_bundles_own(server: Server, bundle: Path) -> None:
+    reply = server.request("GET", "/openapi.json")
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert reply.body == (bundle / "openapi.json").read_bytes()
+
+
 def test_an_unknown_path_is_a_404(server: Server) -> None:
     assert error(server.request("GET", "/models"))["code"] == "not_found"
     assert server.request("GET", "/models").status == 404

@@ -8,9 +8,12 @@ from typing import Any
 import jsonschema
 import pytest
 
+from inference import codecs, handler, limits
+from inference.application import ROUTES
 from shared import bundle as bundle_files
 from shared import openapi
 from shared.bundle import Bundle
+from shared.errors import MAX_MISTAKES
 from tests.support import bundles
 
 spec = pytest.importorskip("openapi_spec_validator", reason="not installed: the dev extra has it")
@@ -47,6 +50,22 @@ def test_its_version_is_that_of_the_contract(bundle: Bundle, document: Any) -> N
     assert len(document["info"]["version"]) == 12
 
 
+def test_it_names_what_the_server_has(document: Any) -> None:
+    assert set(document["paths"]) == set(ROUTES)
+    for path, method in ROUTES.items():
+        assert list(document["paths"][path]) == [method.lower()]
+    post = document["paths"]["/invocations"]["post"]
+    names = [name for one in codecs.FORMATS for name in one.names]
+    assert list(post["requestBody"]["content"]) == names
+    assert list(post["responses"]["200"]["content"]) == names
+
+
+def test_its_limits_are_the_servers() -> None:
+    assert (openapi.BODY_BYTES, openapi.ROWS) == (limits.BODY_BYTES, limits.ROWS)
+    assert (openapi.COLUMNS, openapi.TEXT_LENGTH) == (limits.COLUMNS, limits.TEXT_LENGTH)
+    assert openapi.MISTAKES == MAX_MISTAKES
+
+
 def test_all_examples_are_rows_of_this_model(document: Any) -> None:
     content = document["paths"]["/invocations"]["post"]["requestBody"]["content"]
     examples = content["application/json"]["examples"]
@@ -61,6 +80,22 @@ def test_the_example_of_an_answer_is_one(document: Any) -> None:
     answers = document["paths"]["/invocations"]["post"]["responses"]["200"]["content"]
     predictions = answers["application/json"]["example"]["predictions"]
     assert len(predictions) == openapi.EXAMPLES
+
+
+def test_all_examples_are_answered(bundle: Bundle, document: Any) -> None:
+    model = handler.model_fn(bundle.path)
+    post = document["paths"]["/invocations"]["post"]
+    content = post["requestBody"]["content"]
+    sent = [
+        (name, example["value"])
+        for name in ("application/json", "text/csv")
+        for example in content[name]["examples"].values()
+    ]
+    sent += [(name, content[name]["example"]) for name in openapi.JSON_LINES]
+    for name, value in sent:
+        body = value if isinstance(value, str) else json.dumps(value)
+        answer = handler.predict_fn(handler.input_fn(body, name), model)
+        assert fits(document, "Answer", json.loads(handler.output_fn(answer, None)[0]))
 
 
 def test_golden_rows_fit_the_row_and_spoilt_ones_do_not(bundle: Bundle, document: Any) -> None:
