@@ -183,6 +183,7 @@ class Watch:
         self.shelf = Shelf(Path(tempfile.mkdtemp(prefix=PREFIX)), settings.model_dir)
         self._lock = hold(self.shelf.path)
         self._input, self._tell = os.pipe()
+        os.set_blocking(self._tell, False)
         self._ended = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
 
@@ -199,9 +200,11 @@ class Watch:
         signal.signal(signal.SIGHUP, self._look_now)
 
     def _look_now(self, *_: object) -> None:
-        os.write(self._tell, b"\n")
+        with contextlib.suppress(BlockingIOError):  # it was told often enough
+            os.write(self._tell, b"\n")
 
     def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._ended.set()
         os.close(self._tell)
         self._keeper.join()
