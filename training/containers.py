@@ -41,7 +41,8 @@ def files_for(container: Container) -> Mapping[str, bytes]:
     """The files of a bundle for `container` that are no part of the model, by name.
 
     Raises:
-        TrainingError: the code that serves did not come with the code that trains.
+        TrainingError: the code that serves did not come with the code that trains, or a library
+            that the container lacks is not here.
     """
     if container == "own":
         return {}
@@ -76,8 +77,18 @@ def _libraries(name: str) -> dict[str, bytes]:
             for version in (sys.version_info[:2], TENSORFLOW_SERVING_PYTHON)
         )
         warn(f"{name} in code/lib is for Python {here}; AWS's TensorFlow Serving image has {there}")
+    try:
+        paths = metadata.files(name) or []
+    except metadata.PackageNotFoundError:
+        paths = []
+    if not paths:
+        raise TrainingError(
+            f"{name}, which AWS's TensorFlow Serving image lacks, is not installed in this job",
+            where="code/lib",
+            cure=f"Add {name} to the requirements of the training code",
+        )
     return {
         f"code/lib/{path.as_posix()}": path.read_binary()
-        for path in metadata.files(name) or ()
+        for path in paths
         if path.suffix in (".py", ".so") or "licenses" in path.parts
     }

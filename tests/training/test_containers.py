@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ def test_for_tensorflow_serving_the_library_that_its_image_lacks_comes_along(
     capsys.readouterr()
     containers.files_for("tensorflow-serving")
     assert "AWS's TensorFlow Serving image has 2.7" in capsys.readouterr().out
+
+
+def test_a_job_that_lacks_the_library_too_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(containers.metadata, "files", missing)
+    with pytest.raises(TrainingError, match="orjson"):
+        containers.files_for("tensorflow-serving")
 
 
 def test_a_job_without_the_code_that_serves_says_so(
