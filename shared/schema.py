@@ -208,9 +208,9 @@ class Schema:
         return {name: kind for kind, names, _ in self._kinds for name in names}
 
     @cached_property
-    def _picked(self) -> tuple[tuple[Kind, tuple[str, ...], Callable[[Any], tuple[Any, ...]]], ...]:
-        """Kind and names of the own columns of one kind, and what picks a record's cells."""
-        return tuple((kind, names, picker(names)) for kind, names, _ in self._kinds)
+    def _picked(self) -> tuple[tuple[Kind, Callable[[Any], tuple[Any, ...]]], ...]:
+        """What picks a record's own cells of each kind, in the order of `_own_kinds`."""
+        return tuple((kind, picker(names)) for kind, names, _ in self._kinds)
 
     @cached_property
     def _own_cells(self) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
@@ -331,9 +331,10 @@ class Schema:
             for record in records:
                 if len(record) != len(self._own):
                     return None
-                row: dict[str, Any] = {}
-                for kind, names, pick in self._picked:
-                    row.update(zip(names, read(kind, pick(record)), strict=True))
+                cells: list[Any] = []
+                for kind, pick in self._picked:
+                    cells += read(kind, pick(record))
+                row = dict(zip(self._own_kinds, cells, strict=True))
                 for name in self._required:
                     if name in row and values.is_missing_cell(row[name]):
                         return None

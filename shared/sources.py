@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
@@ -111,6 +111,9 @@ class SourceTable:
         self._levels = [
             dict(zip(_unpack(arrays, f"key{i}"), range(len(arrays[f"key{i}.ends"])), strict=True))
             for i in range(len(source.keys))
+        ]
+        self._codes: list[tuple[str, Callable[..., int]]] = [
+            (ours, levels.get) for ours, levels in zip(source.keys, self._levels, strict=True)
         ]
         times, positions = arrays["times"], arrays["positions"]
         self._rows = len(positions)
@@ -214,9 +217,9 @@ class SourceTable:
         """
         codes, moments = [], None
         there: Any = True
-        for ours, levels in zip(self.source.keys, self._levels, strict=True):
+        for ours, find in self._codes:
             texts = values.texts_of(self._column(columns, ours))
-            found = map(levels.get, texts.tolist(), repeat(-1))
+            found = map(find, texts.tolist(), repeat(-1))
             codes.append(np.fromiter(found, np.int64, len(texts)))
         if self.source.as_of is not None:
             time = self._column(columns, self.source.as_of[0])
@@ -234,15 +237,13 @@ class SourceTable:
         Raises:
             DataError: a key or time column is not there.
         """
-        codes, moment = [], None
+        as_of = self.source.as_of
         try:
-            for ours, levels in zip(self.source.keys, self._levels, strict=True):
-                codes.append(levels.get(values.text_of_cell(row[ours]), -1))  # type: ignore[arg-type]
-            if self.source.as_of is not None:
-                moment = row[self.source.as_of[0]]
+            codes = [find(values.text_of_cell(row[ours]), -1) for ours, find in self._codes]
+            moment = 0 if as_of is None else row[as_of[0]]
         except KeyError as missing:
             raise self._needed(missing.args[0]) from None
-        if not self._rows or (moment is None and self.source.as_of is not None):
+        if moment is None or not self._rows:
             return -1
         found, known = self._row(codes, moment, self._alone, ONE)
         return int(found) if known else -1

@@ -135,10 +135,10 @@ class Transforms:
         return {}
 
     def _rowwise(self, tables: tuple[SourceTable, ...]) -> _Rowwise:
-        known = self._rowwise_by_tables
-        if tables not in known:
-            known[tables] = _Rowwise(self, tables)
-        return known[tables]
+        found = self._rowwise_by_tables.get(tables)
+        if found is None:
+            found = self._rowwise_by_tables[tables] = _Rowwise(self, tables)
+        return found
 
     def only(self, names: Collection[str]) -> Transforms:
         """Those of the features with these names."""
@@ -190,11 +190,15 @@ class _Rowwise:
         known = {name for table in tables for name in table.columns}
         self._own = whole.only([name for name in whole.features if name not in known])
         parts = [self._own, *(whole.only(table.columns) for table in tables)]
-        self._known = [
-            (place, part.encode(tables[place].columns))
-            for place, part in enumerate(parts[1:])
-            if part.features
-        ]
+        self._numeric: list[tuple[int, Array]] = []
+        self._coded: list[tuple[int, Array]] = []
+        for place, part in enumerate(parts[1:]):
+            if part.features:
+                encoded = part.encode(tables[place].columns)
+                if part.keys:
+                    self._numeric.append((place, encoded.numeric))
+                if part.categories:
+                    self._coded.append((place, encoded.codes))
         self._numbers = _order([part.keys for part in parts], whole.keys)
         self._codes = _order([part.categories for part in parts], whole.categories)
 
@@ -202,10 +206,11 @@ class _Rowwise:
         numeric, codes = [], []
         for place, row in enumerate(cells.rows):
             numbers, texts = self._own.one(row)
-            for table, known in self._known:
-                at = cells.found[place][table]
-                numbers += known.numeric[at].tolist()
-                texts += known.codes[at].tolist()
+            found = cells.found[place] if cells.found else ()
+            for table, known in self._numeric:
+                numbers += known[found[table]].tolist()
+            for table, known in self._coded:
+                texts += known[found[table]].tolist()
             numeric.append(self._numbers(numbers))
             codes.append(self._codes(texts))
         return Encoded(np.array(numeric, dtype=np.float32), np.array(codes, dtype=np.int32))
