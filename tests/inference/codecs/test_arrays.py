@@ -175,6 +175,29 @@ def test_too_many_rows_or_columns_are_refused_with_413(monkeypatch: pytest.Monke
     assert refusal(npy(np.zeros(3, "f8,f8,f8"))).code == "too_many_columns"
 
 
+EMPTY = [
+    ("<f8", f"(0, {10**30})"),
+    ("<f8", f"({'0, ' * 70})"),
+    ("<U0", "(2, 3)"),
+    ("<U0", f"(2, {10**12})"),
+    ("|S0", "(2, 3)"),
+    ([(name, "<U0") for name in "abc"], "(2,)"),
+]
+
+
+@pytest.mark.parametrize(("descr", "shape"), EMPTY, ids=lambda part: str(part)[:40])
+def test_a_header_that_promises_very_much_of_nothing_is_refused_and_no_room_is_made(
+    descr: Any, shape: str
+) -> None:
+    text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    assert refusal(header(text), schema=NUMBERS).code == "invalid_npy"
+
+
+def test_an_array_of_more_dimensions_than_numpy_has_is_refused() -> None:
+    text = f"{{'descr': '<f8', 'fortran_order': True, 'shape': ({'1, ' * 70}), }}"
+    assert refusal(header(text, bytes(8)), schema=NUMBERS).code == "invalid_npy"
+
+
 def test_a_file_cut_short_anywhere_is_refused() -> None:
     whole = npy(TABLE.astype("<f8"))
     for length in range(1, len(whole)):
