@@ -196,5 +196,8 @@ def show(value: object) -> str:
     """A value as a message may hold it: quoted, escaped and short."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 200:
         return f"a whole number of {value.bit_length()} bits"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "what is nested very deeply"
     return text if len(text) <= 60 else f"{text[:57]}..."

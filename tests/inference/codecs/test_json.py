@@ -94,6 +94,9 @@ def test_deep_nesting_is_refused_and_not_a_crash() -> None:
     assert refusal(b"[" * 1_000_000).code == "too_deep"
     assert refusal(b'{"a":' * 100_000 + b"1" + b"}" * 100_000).code == "too_deep"
     assert refusal(b'{"age": ' + b"[" * 1000 + b"]" * 1000 + b', "job": "x"}').code == "wrong_type"
+    deep = b"[" * 1000 + b"]" * 1000
+    assert refusal(b'[{"age": 1, "job": "x"}, ' + deep + b"]").code == "not_an_object"
+    assert refusal(b'[[1, "x"], {"age": ' + deep + b"}]").code == "not_a_list"
 
 
 @pytest.mark.parametrize(
