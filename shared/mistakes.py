@@ -45,9 +45,12 @@ def of_keys(
             message = f"a row must be an object of columns, not {documents.show(record)}"
             found[number] = InputError("not_an_object", message, row=number)
             continue
-        for name in record:
-            if name not in known and ("unknown", name) not in found:
-                found["unknown", name] = unknown(name, known, row=number)
+        strangers = (
+            name for name in record if name not in known and ("unknown", name) not in found
+        )
+        # A row may have a million of them, and the nearest name takes its time to find.
+        for name in islice(strangers, MAX_MISTAKES):
+            found["unknown", name] = unknown(name, known, row=number)
         for name in own:
             if name not in record and ("missing", name) not in found:
                 found["missing", name] = missing(name, row=number)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import values
-from shared.errors import BundleError, InputError, ProjectError
+from shared import mistakes, values
+from shared.errors import MAX_MISTAKES, BundleError, InputError, ProjectError
 from shared.schema import Column, Schema, Target
 from tests.shared.strategies import NUMBERS, TEXTS
 
@@ -134,6 +134,15 @@ def test_an_unknown_column_is_refused_and_the_nearest_named() -> None:
     error = refused([ROW, ROW | {"distence": 1}])
     assert (error.code, error.row, error.column) == ("unknown_column", 1, "distence")
     assert "Did you mean 'distance'?" in str(error)
+
+
+def test_of_very_many_unknown_columns_no_more_are_looked_at_than_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[str] = []
+    monkeypatch.setattr(mistakes, "nearest", lambda name, _: looked_at.append(name))
+    error = refused([ROW | {f"stranger {number}": 1 for number in range(1000)}])
+    assert len((error, *error.others)) == len(looked_at) == MAX_MISTAKES
 
 
 def test_a_missing_column_is_refused() -> None:
