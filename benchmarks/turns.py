@@ -125,6 +125,8 @@ def _capacity_round(server: Running, requests: Requests, seconds: float, into: M
         spent = server.cpu_seconds() - before
     into.capacity.append(got.good)
     into.cpu.append(spent / max(got.answers, 1) * 1e6)
+    if not got.good:
+        into.problems.append("answered nothing in a round")
     if got.refused or got.broken:
         into.problems.append(f"errors under load ({got.refused:.1%} refused, {got.broken} broken)")
 
