@@ -129,7 +129,7 @@ def test_invoke_takes_a_row_of_the_data_and_says_how_to_do_it_elsewhere(
     assert '"distance": 793' in said.out
     assert '"label"' in said.out
     assert "score = probability of true" in said.out
-    assert re.search(r'"score": 0\.\d{1,7}}', said.out)
+    assert re.search(r'"score": 0\.\d{1,7}, "scores": {', said.out)
     assert "The data says late =" in said.out
     assert "boto3.client(" in said.out
     assert "\ncurl -s --aws-sigv4" in said.out
