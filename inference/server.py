@@ -19,6 +19,7 @@ import logging
 import logging.config
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
@@ -115,6 +116,15 @@ def _farewell(end: Callable[[], None]) -> Callable[..., None]:
     return handle
 
 
+def _allow_connections() -> None:
+    """Each connection is an open file; a process may often have 1,024 unless it asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * CONNECTIONS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 @contextlib.contextmanager
 def _counting(settings: Settings) -> Iterator[None]:
     """A folder in which the workers leave their counts; without one, each tells its own."""
@@ -177,6 +187,7 @@ def _serve(settings: Settings, version: str, watch: reload.Watch | None) -> None
         log_level=LogLevels.warning,
         log_dictconfig=logs.config(settings.log_level),
     )
+    _allow_connections()
     server.signal_handler_interrupt = _farewell(server.signal_handler_interrupt)
     place = {"address": settings.address, "port": settings.port, "workers": settings.workers}
     logs.event(log, logging.INFO, "starting", model_version=version, **place)
