@@ -1,7 +1,7 @@
 """Parquet and Arrow: bytes → columns, and predictions → tables, where pyarrow is installed.
 
-Arrow trusts what a file says of its sizes, so these are looked at before anything is unpacked, and
-offsets and indices before anything is read by them.
+Arrow trusts what a file says of its sizes, so these are looked at before anything is unpacked
+(those of Parquet in pages.py), and offsets and indices before anything is read by them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from inference import limits
+from inference.codecs import pages
 from inference.codecs.request import Table
 from shared import tables
 from shared.errors import InputError
@@ -51,8 +52,7 @@ def read_parquet(body: bytes) -> Table:
         footer = parquet.ParquetFile(source, **bounds).metadata
         limits.check_rows(footer.num_rows)
         limits.check_columns(footer.num_columns)
-        groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
-        if sum(group.total_byte_size for group in groups) > limits.UNPACKED_BYTES:
+        if pages.unpacked(body) > limits.UNPACKED_BYTES:
             raise limits.unpacks_too_large()
         schema = footer.schema.to_arrow_schema()
         _check_types(schema)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from pyarrow import ipc
+from pyarrow import ipc, parquet
 
 from inference import codecs, limits
 from shared.errors import InputError
@@ -202,6 +202,58 @@ def test_a_parquet_bomb_is_not_unpacked(compression: str) -> None:
     body = parquet_of(pa.table({"x": cells}), compression=compression, write_statistics=False)
     error = refusal(body, PARQUET, "category")
     assert (error.code, error.status) == ("too_large", 413)
+
+
+def varint(number: int, width: int) -> bytes:
+    """A number as Thrift writes it, in so many bytes."""
+    number <<= 1
+    digits = [number >> 7 * place & 127 for place in range(width)]
+    return bytes([digit | 128 for digit in digits[:-1]] + digits[-1:])
+
+
+def test_a_parquet_bomb_whose_footer_lies_is_not_unpacked() -> None:
+    cells = pa.array(["x" * 30_000_000 + str(number) for number in range(5)])
+    options: dict[str, Any] = {"write_statistics": False, "use_dictionary": False}
+    body = parquet_of(pa.table({"x": cells}), compression="zstd", **options)
+    footer = parquet.read_metadata(pa.BufferReader(body))
+    lies = body
+    for size in (
+        footer.row_group(0).total_byte_size,
+        footer.row_group(0).column(0).total_uncompressed_size,
+    ):
+        lies = lies.replace(varint(size, 5), varint(1000, 5))
+    told = parquet.read_metadata(pa.BufferReader(lies)).row_group(0)
+    assert (told.total_byte_size, told.column(0).total_uncompressed_size) == (1000, 1000)
+    error = refusal(lies, PARQUET, "category")
+    assert (error.code, error.status) == ("too_large", 413)
+
+
+def test_front_coded_texts_are_refused() -> None:
+    """A long text and "the same again" would be as many long texts as there are rows."""
+    cells = pa.table({"x": ["x" * 9000] * 9})
+    encoded = parquet_of(cells, use_dictionary=False, column_encoding={"x": "DELTA_BYTE_ARRAY"})
+    error = refusal(encoded, PARQUET, "category")
+    assert error.code == "invalid_parquet"
+    assert "DELTA_BYTE_ARRAY" in error.message
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_dictionary": True},
+        {"use_dictionary": False},
+        {"data_page_size": 100, "write_page_index": True, "write_page_checksum": True},
+        {"row_group_size": 3, "compression": "brotli"},
+    ],
+    ids=str,
+)
+def test_pages_of_any_other_kind_are_read(version: str, options: dict[str, Any]) -> None:
+    texts = [f"text {number % 7}" for number in range(1000)][
+        : 10 if "row_group_size" in options else None
+    ]
+    body = parquet_of(pa.table({"x": texts}), data_page_version=version, **options)
+    assert read(body, PARQUET, "category") == texts
 
 
 @pytest.mark.parametrize("content_type", [PARQUET, STREAM, FILE])
