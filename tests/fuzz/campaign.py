@@ -231,7 +231,8 @@ class Campaign:
         for line in connection.rest(GLANCE).split(b"\r\n"):
             if line.startswith(b"HTTP/1."):
                 status = int(line[9:12])
-                self._judge(number, plan, Answer(status, {"retry-after": "?"}, b""))
+                if status >= 200:
+                    self._judge(number, plan, Answer(status, {"retry-after": "?"}, b""))
 
     def _judge(self, number: int, plan: Plan, answer: Answer) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import requests
 import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
@@ -45,7 +46,7 @@ def hold(server: Server, document: Any, examples: int) -> int:
         AssertionError: an answer is not what the document says.
     """
     described = schemathesis.openapi.from_dict(json.loads(json.dumps(document)))
-    sent = 0
+    sent, session = 0, requests.Session()
     for found in described.get_all_operations():
         operation = found.ok()
         # What has no parameters cannot be asked wrongly.
@@ -63,8 +64,10 @@ def hold(server: Server, document: Any, examples: int) -> int:
             def ask(case: Any) -> None:
                 nonlocal sent
                 sent += 1
-                answer = case.call(base_url=f"http://127.0.0.1:{server.port}")
+                url = f"http://127.0.0.1:{server.port}"
+                answer = case.call(base_url=url, session=session)
                 case.validate_response(answer, checks=CHECKS)
 
             ask()
+    session.close()
     return sent
