@@ -59,7 +59,7 @@ async def chunked(protocol: Any, gate: Gate) -> bytes:
         async for part in protocol:
             size += len(part)
             empty += not part
-            if size > DISCARD_BYTES:
+            if size > max(gate.longest, DISCARD_BYTES):
                 break
             if size <= gate.longest:
                 await gate.hold(len(part))
@@ -89,7 +89,12 @@ async def discard(protocol: Any, size: int, gate: Gate) -> None:
         return
     # What has been read already, or never comes, does not matter.
     with contextlib.suppress(ProtocolError, ProtocolClosed, TimeoutError):
-        async with gate.discarding, asyncio.timeout(limits.SLOW_SECONDS):
+        # Those before may stall, too, and each for the whole of its time.
+        async with (
+            asyncio.timeout(limits.BODY_SECONDS),
+            gate.discarding,
+            asyncio.timeout(limits.SLOW_SECONDS),
+        ):
             if size <= limits.BODY_BYTES:
                 await protocol()  # at once: part by part takes several times as long
             else:

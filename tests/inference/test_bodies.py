@@ -76,6 +76,28 @@ def test_chunks_of_too_many_bytes_are_too_large() -> None:
     assert refusal(Chunks(b"x" * 60, b"x" * 60, b"")).status == 413
 
 
+def test_chunks_of_a_batch_job_are_read_whole_however_many_bytes_are_worth_throwing_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bodies, "DISCARD_BYTES", 10)
+    body, _ = read(b"x" * 8, b"y" * 8, b"z" * 8, b"")
+    assert body == b"x" * 8 + b"y" * 8 + b"z" * 8
+    assert refusal(Chunks(b"x" * 60, b"y" * 60, b"z" * 60, b"")).status == 413
+
+
+def test_who_is_refused_does_not_wait_without_end_for_others_that_stall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0)
+
+    async def refused() -> None:
+        gate = Gate(asyncio.get_running_loop(), LONGEST)
+        async with gate.discarding:
+            await bodies.discard(Chunks(b"x"), 1, gate)
+
+    asyncio.run(asyncio.wait_for(refused(), 10))
+
+
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_that_never_comes_is_a_408(*, announced: bool) -> None:
     refused = refusal(Chunks(b"ab", then_stalls=True), announced=announced, given_up=True)
