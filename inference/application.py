@@ -96,6 +96,10 @@ class Application:
         self._books.close()
         logs.event(log, logging.INFO, "drained")
 
+    def swapped(self) -> None:
+        """Another model answers from now on."""
+        self._books.leave()
+
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         """Answer one request. Whatever happens inside, the client gets an answer."""
         begun = perf_counter_ns()
@@ -122,6 +126,9 @@ class Application:
             elif status == 405:
                 headers.append(("allow", _allowed(scope.path)))
             self._report(error, status, request_id)
+            # The frames in it hold the error, too, and the model: a circle, which would keep a
+            # replaced model, and its folder on the disk, until somebody looks for garbage.
+            error.__traceback__ = error.__context__ = None
         if self._draining:
             headers.append(("connection", "close"))
         if scope.method == "OPTIONS" and scope.path in ROUTES:
@@ -297,7 +304,10 @@ class Application:
         fields: dict[str, object] = {"status": status, "request_id": request_id}
         fields["model_version"] = self.model.version
         if isinstance(error, InputError):
-            place = {"code": code, "row": error.row, "column": error.column}
+            # A column that the model does not have may be a value where a name should be.
+            known = any(error.column == column.name for column in self.model.schema.all_columns)
+            column = error.column if known else None
+            place = {"code": code, "row": error.row, "column": column}
             logs.event(log, logging.WARNING, "refused", **fields, **place)
         elif not isinstance(error, UnavailableError):
             log.error("failed", exc_info=error, extra={"fields": fields})

@@ -52,6 +52,7 @@ class Books:
         self._periods = Periods(settings.endpoint, settings.variant, self.snapshot())
         self._refused = 0
         self._due = 0.0
+        self.leave()
         if settings.metrics_seconds:
             loop.call_later(settings.metrics_seconds, self._period)
 
@@ -71,6 +72,11 @@ class Books:
         others = self._place.others() if self._place else []
         return prometheus.text([self.snapshot(), *others], state)
 
+    def leave(self) -> None:
+        """Leave the counts where the other workers find them."""
+        if self._place:
+            self._place.write(self.snapshot())
+
     def close(self) -> None:
         """Write what is left."""
         self.recorder.flush()
@@ -80,8 +86,7 @@ class Books:
 
     def _write(self) -> None:
         """Called after the counts were brought up to date, while there is something to count."""
-        if self._place:
-            self._place.write(self.snapshot())
+        self.leave()
         now = self._loop.time()
         if self._gate.refused > self._refused and now >= self._due:
             fresh, self._refused = self._gate.refused - self._refused, self._gate.refused

@@ -230,6 +230,9 @@ class Replaceable(Protocol):
     model: handler.Model
     shelf: Shelf | None
 
+    def swapped(self) -> None:
+        """The model was replaced."""
+
 
 A = TypeVar("A", bound=Replaceable)
 
@@ -259,9 +262,9 @@ def _follow(
 ) -> None:
     while not loop.is_closed():
         time.sleep(LOOK_SECONDS)
-        if shelf.current() == directory:
-            continue
         try:
+            if shelf.current() == directory:
+                continue
             model, directory = shelf.open()
         except Exception as error:
             logs.event(log, logging.ERROR, "swap failed", reason=str(error))
@@ -274,4 +277,5 @@ def _follow(
 
 def _swap(application: Replaceable, model: handler.Model) -> None:
     before, application.model = application.model.version, model
+    application.swapped()
     logs.event(log, logging.INFO, "swapped", model_version=model.version, before=before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import os
@@ -236,3 +237,31 @@ def test_from_s3_a_server_starts_without_any_deployed_bundle_and_swaps_by_itself
             assert here.version() == made.second.version
             point(made.third)
             eventually(lambda: here.swapped(made.third))
+
+
+def test_a_worker_that_cannot_look_for_a_moment_looks_again(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "LOOK_SECONDS", 0)
+    monkeypatch.setattr(reload, "RETRY_SECONDS", 0)
+    looks = 0
+
+    class Shelf(reload.Shelf):
+        def read(self) -> reload.State | None:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise OSError(24, "Too many open files")
+            return reload.State(str(made.second.directory), "")
+
+    class Loop(asyncio.AbstractEventLoop):
+        def is_closed(self) -> bool:
+            return looks > 1
+
+        def call_soon_threadsafe(self, callback: Any, *found: Any, **_: Any) -> Any:
+            swapped.append(found[1].version)
+
+    swapped: list[str] = []
+    application: Any = object()
+    reload._follow(Shelf(tmp_path, tmp_path), tmp_path, application, Loop())
+    assert swapped == [made.second.version]

@@ -1,0 +1,122 @@
+"""The application of one worker, asked in this process; the HTTP server is a stand-in."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import weakref
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from inference import environment, handler
+from inference.application import Application
+from inference.counts import Place
+from tests.support import bundles
+
+
+@dataclass
+class Exchange:
+    """One request and its answer."""
+
+    body: bytes
+    status: int = 0
+    answers: list[bytes] = field(default_factory=list)
+
+    async def __call__(self) -> bytes:
+        return self.body
+
+    def response_bytes(self, status: int, _: Any, body: bytes) -> None:
+        self.status = status
+        self.answers.append(body)
+
+
+async def ask(application: Application, body: bytes, content_type: str = "text/csv") -> Exchange:
+    headers = {"content-length": str(len(body)), "content-type": content_type}
+    exchange = Exchange(body)
+    scope = SimpleNamespace(path="/invocations", method="POST", headers=headers)
+    await application.__rsgi__(scope, exchange)
+    return exchange
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundles.build(tmp_path_factory.mktemp("bundle") / "bundle")
+
+
+@pytest.fixture
+def no_garbage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody looks for circles, and nothing of this process is set aside for good."""
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def run(bundle: Path, counts: Path, check: Callable[[Application], Awaitable[None]]) -> None:
+    variables = {"SERVER_COUNTS_DIR": str(counts), "METRICS_SECONDS": "0"}
+
+    async def inside() -> None:
+        loop = asyncio.get_running_loop()
+        application = Application(handler.model_fn(bundle), environment.read(variables))
+        application.__rsgi_init__(loop)
+        try:
+            await check(application)
+        finally:
+            application.__rsgi_del__(loop)
+
+    asyncio.run(inside())
+
+
+@pytest.mark.usefixtures("no_garbage")
+def test_a_model_is_gone_with_its_last_request_even_if_that_was_refused(
+    bundle: Path, tmp_path: Path
+) -> None:
+    bad = json.dumps([{**bundles.ROW, "distance": "far"}]).encode()
+
+    async def check(application: Application) -> None:
+        before = weakref.ref(application.model)
+        assert (await ask(application, bad, "application/json")).status == 400
+        both = await asyncio.gather(*(ask(application, bad, "application/json") for _ in range(2)))
+        assert [each.status for each in both] == [400, 400]
+        application.model = handler.model_fn(bundle)
+        assert before() is None
+
+    run(bundle, tmp_path, check)
+
+
+@pytest.mark.usefixtures("no_garbage")
+def test_values_in_the_place_of_names_are_told_to_the_client_and_not_to_the_log(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check(application: Application) -> None:
+        found = await ask(application, b"Jane Doe,41\n", "text/csv; header=present")
+        assert b"Jane Doe" in found.answers[0]
+        assert (await ask(application, b'[{"distance": 1}]', "application/json")).status == 400
+
+    with caplog.at_level(logging.WARNING, "inference"):
+        run(bundle, tmp_path, check)
+    assert [record.__dict__["fields"]["column"] for record in caplog.records] == [None, "seats"]
+
+
+@pytest.mark.usefixtures("no_garbage")
+def test_other_workers_know_the_version_of_one_that_was_not_asked_yet(
+    bundle: Path, tmp_path: Path
+) -> None:
+    other = Place(tmp_path, 1)
+
+    async def check(application: Application) -> None:
+        assert [each["version"] for each in other.others()] == [application.model.version]
+        application.model.version = "another"
+        application.swapped()
+        assert [each["version"] for each in other.others()] == ["another"]
+
+    run(bundle, tmp_path, check)
