@@ -181,7 +181,7 @@ class Application:
     async def _small(self, asked: Asked, protocol: Any, size: int) -> Done:
         """The way of most requests: together with what else is small and waits."""
         model, content_type, accept = asked
-        body = await bodies.announced(protocol, size, self._gate)
+        body = await bodies.announced(protocol, self._gate)
         if self._gate.all == 1:
             return _predict(*asked, body)
         read = perf_counter_ns()
@@ -212,7 +212,7 @@ class Application:
             else:
                 await gate.hold(size)
                 held = size
-                body = await bodies.announced(protocol, size, gate)
+                body = await bodies.announced(protocol, gate, large=large)
             if not large:
                 return _predict(*asked, body)
             loop = asyncio.get_running_loop()

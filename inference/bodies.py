@@ -20,14 +20,19 @@ DISCARD_BYTES = 67_108_864
 the answer and can go on with the connection; of a longer one the connection is closed."""
 
 
-async def announced(protocol: Any, size: int, gate: Gate) -> bytes:
-    """A body of `size` bytes, which the gate's limit permits.
+async def announced(protocol: Any, gate: Gate, *, large: bool = False) -> bytes:
+    """A body of announced length, which the gate's limit permits.
+
+    Args:
+        protocol: granian's, of the request.
+        gate: counts it.
+        large: whether the request counts among the large ones.
 
     Raises:
         InputError: 400 when the client stops half way, 408 when the body does not arrive in time.
     """
     reader = protocol()
-    gate.begins(reader)
+    gate.begins(reader, large=large)
     try:
         body: bytes = await reader
     except ProtocolClosed:

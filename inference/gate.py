@@ -36,8 +36,8 @@ class Gate:
         self.longest = longest
         self.all = self.large = self.bytes = self.refused = 0
         self.discarding = asyncio.Lock()
-        self._reading: dict[Cancellable, int] = {}
-        self._slow: dict[Cancellable, int] = {}
+        self._reading: dict[Cancellable, tuple[int, bool]] = {}
+        self._slow: dict[Cancellable, tuple[int, bool]] = {}
         self._seconds = 0
         self._sweeping = False
 
@@ -68,9 +68,14 @@ class Gate:
             cure="Try again in a second; if this goes on, add instances",
         )
 
-    def begins(self, reader: Cancellable) -> None:
-        """A body begins to be read; it is given up when it takes too long."""
-        self._reading[reader] = self._seconds
+    def begins(self, reader: Cancellable, *, large: bool = False) -> None:
+        """A body begins to be read; it is given up when it takes too long.
+
+        Args:
+            reader: what waits for it.
+            large: whether the request counts among the large ones.
+        """
+        self._reading[reader] = self._seconds, large
         if not self._sweeping:
             self._sweeping = True
             self._loop.call_later(1.0, self._sweep)
@@ -78,18 +83,20 @@ class Gate:
     def ends(self, reader: Cancellable) -> None:
         """The body is read, or was given up."""
         if self._reading.pop(reader, None) is None:
-            del self._slow[reader]
+            _, large = self._slow.pop(reader)
             self.all += 1
+            self.large += large
 
     def _sweep(self) -> None:
         """Once a second while bodies arrive: slow ones no longer count, the slowest are ended."""
         self._seconds += 1
-        for reader, began in list(self._reading.items()):
+        for reader, (began, large) in list(self._reading.items()):
             if self._seconds - began > limits.SLOW_SECONDS:
                 self._slow[reader] = self._reading.pop(reader)
                 self.all -= 1
+                self.large -= large
         late = len(self._slow) - limits.SLOW_BODIES
-        for reader, began in list(self._slow.items()):
+        for reader, (began, _) in list(self._slow.items()):
             if late > 0 or self._seconds - began > limits.BODY_SECONDS:
                 reader.cancel()
                 late -= 1

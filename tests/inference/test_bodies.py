@@ -45,7 +45,7 @@ def refusal(protocol: Chunks, *, announced: bool = False, given_up: bool = False
 
     async def inside() -> InputError:
         gate = Gate(asyncio.get_running_loop(), LONGEST)
-        wait = bodies.announced(protocol, 5, gate) if announced else bodies.chunked(protocol, gate)
+        wait = bodies.announced(protocol, gate) if announced else bodies.chunked(protocol, gate)
         reading = asyncio.ensure_future(wait)
         await asyncio.sleep(0)
         await asyncio.sleep(0)

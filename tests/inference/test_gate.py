@@ -70,6 +70,20 @@ def test_a_body_that_takes_long_no_longer_counts_and_counts_again_when_it_is_the
     run(check)
 
 
+def test_large_bodies_that_take_long_leave_room_for_other_large_ones() -> None:
+    async def check(gate: Gate) -> None:
+        readers = [Reader() for _ in range(limits.LARGE_IN_FLIGHT)]
+        gate.all = gate.large = len(readers)
+        for reader in readers:
+            gate.begins(reader, large=True)
+        seconds(gate, limits.SLOW_SECONDS + 1)
+        assert (gate.all, gate.large) == (0, 0)
+        gate.ends(readers[0])
+        assert (gate.all, gate.large) == (1, 1)
+
+    run(check)
+
+
 def test_a_body_that_takes_too_long_is_given_up() -> None:
     async def check(gate: Gate) -> None:
         reader = Reader()
