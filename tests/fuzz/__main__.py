@@ -49,7 +49,8 @@ def requests(count: int, seed: int, only: int | None) -> bool:
                 say(f"its {len(failure.data)} bytes are in {place}: {failure.data[:1000]!r}")
                 for line in failed_lines(server)[:3]:
                     say(str(line))
-                say(f"again: python -m tests.fuzz --seed {seed} --only {failure.number}")
+                if failure.data:
+                    say(f"again: python -m tests.fuzz --seed {seed} --only {failure.number}")
                 return False
     for answer, number in sorted(campaign.statuses.items()):
         say(f"  {answer:20} {number:>9,}")

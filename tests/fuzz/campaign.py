@@ -28,6 +28,8 @@ CONNECTIONS = 4
 GOOD_EVERY = 10
 WARM = 0.15
 """Share of the requests after which memory is measured first."""
+LONG = 20_000
+"""Requests from which on memory says something: before, the largest ones make it jump."""
 GROWTH = 64 << 20
 """Bytes that a worker may have grown by since: what the largest requests leave behind varies."""
 ACCEPTS = ("*/*", "text/csv", "application/jsonlines", "application/x-npy")
@@ -123,7 +125,7 @@ class Campaign:
         try:
             while any(thread.is_alive() for thread in threads):
                 time.sleep(0.2)
-                if not warm and self.done >= WARM * self._count:
+                if self._count >= LONG and not warm and self.done >= WARM * self._count:
                     warm = _memory(workers)
                 if time.monotonic() - said > 10:
                     said = time.monotonic()
