@@ -30,7 +30,7 @@ CHARSETS = {
 
 _PARAMETER = re.compile(r';\s*([^\s;=]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)')
 _RANGE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
-_QUALITY = re.compile(r"[01](?:\.[0-9]{0,3})?")
+_QUALITY = re.compile(r"[01](?:\.[0-9]*)?|\.[0-9]+")
 
 
 class Media(NamedTuple):
@@ -89,11 +89,14 @@ def charset(media: Media) -> str:
 def accepted(accept: str) -> Sequence[tuple[Media, float]]:
     """The ranges of an Accept header, and the quality of each (RFC 9110, section 12.5.1).
 
-    A range whose quality is no number from 0 to 1 counts as not accepted.
+    A range whose quality is no number from 0 to 1 counts as not accepted. Java's own client says
+    ``*; q=.2`` for ``*/*;q=0.2``, which is understood.
     """
     ranges = []
     for entry in _RANGE.findall(accept):
         media = parse(entry)
+        if media.kind == "*":
+            media = media._replace(kind="*/*")
         quality = media.parameters.get("q", "1")
         number = float(quality) if _QUALITY.fullmatch(quality) else 0.0
         ranges.append((media, number if number <= 1 else 0.0))

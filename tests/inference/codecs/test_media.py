@@ -150,6 +150,8 @@ def test_an_empty_body_is_refused_in_any_type(content_type: str) -> None:
         ("text/html, text/csv;q=0.5", codecs.CSV),
         ("application/json;q=0.2, text/csv;q=0.9", codecs.CSV),
         ("*/*;q=0.1, text/csv", codecs.CSV),
+        ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", codecs.JSON),
+        ("*;q=.1, text/csv;q=0.1001", codecs.CSV),
         ("text/csv, */*", codecs.CSV),
         ("application/json;q=0, */*", codecs.CSV),
         ("text/csv;header=present", codecs.WITH_HEADER),
