@@ -22,6 +22,9 @@ from inference.gate import Gate
 from inference.metrics import Recorder
 from inference.reload import State
 
+REFUSALS_SECONDS = 1.0
+"""What was refused in so long is one line of the log."""
+
 log = logging.getLogger("inference")
 
 
@@ -51,7 +54,7 @@ class Books:
         self.recorder = Recorder(loop, self._write, found)
         self._periods = Periods(settings.endpoint, settings.variant, self.snapshot())
         self._refused = 0
-        self._due = 0.0
+        self._telling = False
         self.leave()
         if settings.metrics_seconds:
             loop.call_later(settings.metrics_seconds, self._period)
@@ -80,17 +83,23 @@ class Books:
     def close(self) -> None:
         """Write what is left."""
         self.recorder.flush()
-        self._write()
+        self.leave()
+        self._overloaded()
         if self._settings.metrics_seconds:
             self._tell()
 
     def _write(self) -> None:
         """Called after the counts were brought up to date, while there is something to count."""
         self.leave()
-        now = self._loop.time()
-        if self._gate.refused > self._refused and now >= self._due:
-            fresh, self._refused = self._gate.refused - self._refused, self._gate.refused
-            self._due = now + 1.0
+        if self._gate.refused > self._refused and not self._telling:
+            self._telling = True
+            self._loop.call_later(REFUSALS_SECONDS, self._overloaded)
+
+    def _overloaded(self) -> None:
+        """A line for all requests refused since the last one."""
+        self._telling = False
+        fresh, self._refused = self._gate.refused - self._refused, self._gate.refused
+        if fresh:
             logs.event(log, logging.WARNING, "overloaded", status=503, requests=fresh)
 
     def _period(self) -> None:

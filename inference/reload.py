@@ -178,8 +178,10 @@ class Watch:
 
     def __init__(self, settings: Settings) -> None:
         for leftover in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-            if leftover.stat().st_uid == os.getuid():
-                delete_unused(leftover)
+            # Another server may delete it at the same moment; and whatever it is, start.
+            with contextlib.suppress(OSError):
+                if leftover.stat().st_uid == os.getuid():
+                    delete_unused(leftover)
         self.shelf = Shelf(Path(tempfile.mkdtemp(prefix=PREFIX)), settings.model_dir)
         self._lock = hold(self.shelf.path)
         self._input, self._tell = os.pipe()

@@ -120,3 +120,17 @@ def test_other_workers_know_the_version_of_one_that_was_not_asked_yet(
         assert [each["version"] for each in other.others()] == ["another"]
 
     run(bundle, tmp_path, check)
+
+
+@pytest.mark.usefixtures("no_garbage")
+def test_the_log_tells_of_every_request_refused_under_overload(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def check(application: Application) -> None:
+        for refused in (3, 4):
+            application._gate.refused += refused
+            application._books._write()
+
+    with caplog.at_level(logging.WARNING, "inference"):
+        run(bundle, tmp_path, check)
+    assert sum(record.__dict__["fields"]["requests"] for record in caplog.records) == 7

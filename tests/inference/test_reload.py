@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from inference import handler, reload
+from inference import environment, handler, reload
 from shared import storage
 from tests.support import bundles, s3, serving, swaps
 from tests.support.serving import Server
@@ -265,3 +266,15 @@ def test_a_worker_that_cannot_look_for_a_moment_looks_again(
     application: Any = object()
     reload._follow(Shelf(tmp_path, tmp_path), tmp_path, application, Loop())
     assert swapped == [made.second.version]
+
+
+def test_what_others_left_beside_the_shelf_keeps_no_server_from_starting(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"{reload.PREFIX}dangling").symlink_to("nowhere")
+    (tmp_path / f"{reload.PREFIX}file").touch()
+    (tmp_path / f"{reload.PREFIX}shelf").mkdir()
+    watch = reload.Watch(environment.read({"SM_MODEL_DIR": str(made.deployed.directory)}))
+    assert watch.shelf.path.is_dir()
+    assert not (tmp_path / f"{reload.PREFIX}shelf").exists()
