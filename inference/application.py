@@ -335,8 +335,7 @@ def _written(
 def _is_large(size: int, content_type: str | None) -> bool:
     """Whether a body of `size` bytes is answered beside the event loop."""
     if size <= limits.LARGE_BODY_BYTES:
-        text = content_type is None or content_type.startswith(("application/json", "text/"))
-        return size > limits.DENSE_BODY_BYTES and not text
+        return size > limits.DENSE_BODY_BYTES and not codecs.is_text(content_type)
     return True
 
 

@@ -1,6 +1,7 @@
 """Content types: bytes → the rows of a request, and predictions → bytes. Pure functions.
 
     decode        a body and its content type → `Request`, which reads itself against a schema
+    is_text       whether a content type is one of text
     answer_type   what Accept says → the content type of the answer
     encode        predictions → a body
 
@@ -19,7 +20,9 @@ from inference.codecs.request import Request
 from shared.errors import InputError
 from shared.predictions import Predictions
 
-__all__ = ["CSV", "FORMATS", "JSON", "Format", "Request", "answer_type", "decode", "encode"]
+__all__ = [
+    "CSV", "FORMATS", "JSON", "Format", "Request", "answer_type", "decode", "encode", "is_text",
+]  # fmt: skip
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -118,6 +121,12 @@ def encode(predictions: Predictions, version: str, content_type: str) -> bytes:
     if content_type == WITH_HEADER:
         return as_csv.write_with_header(predictions, version)
     return _BY_NAME[content_type].write(predictions, version)
+
+
+def is_text(content_type: str | None) -> bool:
+    """Whether a body of this content type is text: as large as it looks, if it is read at all."""
+    kind = media.parse(content_type or JSON).kind
+    return kind not in _BY_NAME or _BY_NAME[kind].text
 
 
 @lru_cache(maxsize=64)

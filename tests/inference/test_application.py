@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from inference import environment, handler
-from inference.application import Application
+from inference import codecs, environment, handler, limits
+from inference.application import Application, _is_large
 from inference.counts import Place
 from tests.support import bundles
 
@@ -76,6 +76,22 @@ def run(bundle: Path, counts: Path, check: Callable[[Application], Awaitable[Non
     asyncio.run(inside())
 
 
+@pytest.mark.parametrize(
+    ("content_type", "text"),
+    [
+        (None, True),
+        ("Text/CSV; charset=utf-8", True),
+        *((name, one.text) for one in codecs.FORMATS for name in one.names),
+    ],
+)
+def test_a_body_of_a_few_thousand_bytes_is_large_unless_it_is_text(
+    content_type: str | None, *, text: bool
+) -> None:
+    assert _is_large(limits.DENSE_BODY_BYTES + 1, content_type) is not text
+    assert not _is_large(limits.DENSE_BODY_BYTES, content_type)
+    assert _is_large(limits.LARGE_BODY_BYTES + 1, content_type)
+
+
 @pytest.mark.usefixtures("no_garbage")
 def test_a_model_is_gone_with_its_last_request_even_if_that_was_refused(
     bundle: Path, tmp_path: Path
@@ -87,6 +103,8 @@ def test_a_model_is_gone_with_its_last_request_even_if_that_was_refused(
         assert (await ask(application, bad, "application/json")).status == 400
         both = await asyncio.gather(*(ask(application, bad, "application/json") for _ in range(2)))
         assert [each.status for each in both] == [400, 400]
+        large = json.dumps([*bundles.rows(2000), {**bundles.ROW, "distance": "far"}]).encode()
+        assert (await ask(application, large, "application/json")).status == 400
         application.model = handler.model_fn(bundle)
         assert before() is None
 
