@@ -28,7 +28,7 @@ MAX_HEADER = 10_000
 """Bytes of a header; numpy's own limit."""
 
 _MAGIC = b"\x93NUMPY"
-_KIND = r"[<>|=]?[biufcSUMm?]\d{0,9}(?:\[\d{0,9}[a-zA-Z]{1,3}\])?"
+_KIND = r"[<>|=]?[biufcSUMm?]\d{0,9}(?:\[(?:[1-9]\d{0,8})?[a-zA-Z]{1,3}\])?"
 _FIELD = rf"""\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"), '({_KIND})'\)"""
 _HEADER = re.compile(
     rf"\{{'descr': (?:'(?P<kind>{_KIND})'|\[(?P<fields>{_FIELD}(?:, {_FIELD})*)\]), "
