@@ -31,7 +31,7 @@ USAGE = """\
   ENDPOINT_NAME           name of the endpoint, for metrics (default: none)
   VARIANT_NAME            name of the variant, for metrics (default: AllTraffic)
   SAGEMAKER_BATCH         true in a batch transform job: bodies up to 100 MB (default: false)
-  SAGEMAKER_MAX_PAYLOAD_IN_MB          largest body of a batch transform job, 1 to 100
+  SAGEMAKER_MAX_PAYLOAD_IN_MB          largest body of a batch transform job, to 100; 0: 100
   SAGEMAKER_BATCH_STRATEGY             MULTI_RECORD or SINGLE_RECORD (default: MULTI_RECORD)
   SAGEMAKER_MAX_CONCURRENT_TRANSFORMS  requests at once of such a job (default: one per worker)
 """
@@ -133,7 +133,11 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
     active = one_of("SAGEMAKER_BATCH", ("true", "false"), "false") == "true"
     workers = whole("MODEL_SERVER_WORKERS", _cpus(), 1, 256)
     most = limits.BATCH_BODY_BYTES // _MEGABYTE
-    payload = whole("SAGEMAKER_MAX_PAYLOAD_IN_MB", most if active else 6, 1, most)
+    # A transform job may say 0 of both: as much as the container takes.
+    usual = most if active else 6
+    payload = whole("SAGEMAKER_MAX_PAYLOAD_IN_MB", usual, 0, most) or usual
+    usual = min(workers, most // payload)
+    concurrent = whole("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", usual, 0, 1000) or usual
     if value("LOG_LEVEL", ""):
         log_level = _LEVELS[one_of("LOG_LEVEL", _LEVELS, "info")]
     else:
@@ -147,7 +151,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
             active,
             payload,
             one_of("SAGEMAKER_BATCH_STRATEGY", _STRATEGIES, _STRATEGIES[0]),
-            whole("SAGEMAKER_MAX_CONCURRENT_TRANSFORMS", min(workers, most // payload), 1, 1000),
+            concurrent,
         ),
         log_level=log_level,
         metrics_seconds=whole("METRICS_SECONDS", 60, 0, 3600),

@@ -46,6 +46,13 @@ def test_no_workers_at_all_are_refused() -> None:
         environment.read({"MODEL_SERVER_WORKERS": "0"})
 
 
+def test_a_transform_job_that_sets_no_bounds_gets_those_of_the_server() -> None:
+    job = {"SAGEMAKER_BATCH": "true", "MODEL_SERVER_WORKERS": "3"}
+    unbounded = {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0", "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "0"}
+    assert environment.read(job | unbounded) == environment.read(job)
+    assert environment.read(job | unbounded).body_bytes == 104_857_600
+
+
 def test_tensorflow_serving_is_where_its_image_says_or_its_absence_is_told() -> None:
     told = {"TFS_REST_PORTS": "8501,8503", "TFS_DEFAULT_MODEL_NAME": "model"}
     uri = environment.tensorflow_serving(told)
