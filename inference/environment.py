@@ -103,6 +103,14 @@ class Settings:
         """The largest body."""
         return self.batch.payload * _MEGABYTE if self.batch.active else limits.BODY_BYTES
 
+    @property
+    def rows(self) -> int:
+        """The most rows of a request: in a batch transform job as many as fit into its body.
+
+        SageMaker fills a body with lines up to so many bytes, and counts no rows.
+        """
+        return self.body_bytes // 2 if self.batch.active else limits.ROWS
+
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings in `environment`, by default this process's own.

@@ -8,7 +8,7 @@ BODY_BYTES = 6_291_456
 """The body of a request; SageMaker's own limit for InvokeEndpoint."""
 
 ROWS = 100_000
-"""Rows of a request."""
+"""Rows of a request; what serves a batch transform job sets it higher, see environment.py."""
 
 COLUMNS = 10_000
 """Columns that a request may name, known or not."""

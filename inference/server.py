@@ -60,6 +60,7 @@ def application(shelf: reload.Shelf | None) -> Application:
     # A forked worker inherits the parent's handlers, which only wake the parent.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    limits.ROWS = environment.read().rows
     try:
         if shelf:
             return reload.follow(shelf, Application)

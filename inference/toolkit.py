@@ -23,6 +23,7 @@ from shared.errors import InputError
 __all__ = ["input_fn", "model_fn", "output_fn", "predict_fn"]
 
 LONGEST = environment.read().body_bytes
+limits.ROWS = environment.read().rows
 
 log = logging.getLogger("inference")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference import environment
+from inference import environment, limits
 from shared.errors import KitError
 
 
@@ -51,6 +51,7 @@ def test_a_transform_job_that_sets_no_bounds_gets_those_of_the_server() -> None:
     unbounded = {"SAGEMAKER_MAX_PAYLOAD_IN_MB": "0", "SAGEMAKER_MAX_CONCURRENT_TRANSFORMS": "0"}
     assert environment.read(job | unbounded) == environment.read(job)
     assert environment.read(job | unbounded).body_bytes == 104_857_600
+    assert environment.read({}).rows == limits.ROWS < environment.read(job).rows
 
 
 def test_tensorflow_serving_is_where_its_image_says_or_its_absence_is_told() -> None:

@@ -223,9 +223,14 @@ def test_senders_that_stall_keep_nobody_out(server: Server) -> None:
     eventually(lambda: metric(server, 'inference_in_flight{size="small"}') == 0)
 
 
-def test_in_a_batch_transform_job_a_body_may_be_larger(bundle: Path, tmp_path: Path) -> None:
+def test_in_a_batch_transform_job_a_body_may_be_larger_and_have_more_rows(
+    bundle: Path, tmp_path: Path
+) -> None:
     variables = {"SAGEMAKER_BATCH": "true", "SAGEMAKER_MAX_PAYLOAD_IN_MB": "8"}
     with serving.serve(bundle, tmp_path / "stderr", variables=variables) as server:
         padding = b" " * 7_000_000
         assert server.invoke(json.dumps([ROW]).encode() + padding).status == 200
         assert server.invoke(json.dumps([ROW]).encode() + 2 * padding).status == 413
+        lines = b",,,,,JFK,\n" * (limits.ROWS + 1)
+        answered = server.invoke(lines, "text/csv", Accept="text/csv")
+        assert answered.body.count(b"\n") == limits.ROWS + 1
