@@ -40,7 +40,7 @@ from shared.errors import KitError
 DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM; SageMaker kills after 30."""
 
-FAREWELL_SECONDS = 0.25
+FAREWELL_SECONDS = 1.0
 """After SIGTERM the workers go on for so long, and ask clients to leave with every answer: a client
 that has just sent its next request over a kept connection would otherwise find it closed."""
 
