@@ -25,11 +25,15 @@ def request(body: bytes, content_type: str = "application/json") -> bytes:
 
 @dataclass
 class Answer:
-    """What came back; status 0: the connection ended before."""
+    """What came back; status 0: the connection ended before.
+
+    `first` says that nothing had come over this connection before.
+    """
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
+    first: bool = False
 
     @property
     def worker(self) -> int:
@@ -93,12 +97,14 @@ class Client:
                 self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:
+        first = True
         while not self._stopped.is_set():
             try:
                 connection.sendall(self._data)
                 answer = read(connection)
             except OSError:
                 answer = Answer(0)
+            answer.first, first = first, False
             self.answers.append(answer)
             if answer.status == 0 or answer.headers.get("connection") == "close":
                 return
