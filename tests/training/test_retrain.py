@@ -394,7 +394,7 @@ def test_old_rows_are_read_in_blocks_and_of_very_many_only_some_are_kept(
     (base / "input/data/train/fruit.parquet").unlink()
     job = environment.read(["--base", str(base)])
     found = data.read(job, project)
-    model = SimpleNamespace(schema=found.schema, sources=found.tables)
+    model = SimpleNamespace(features=None, schema=found.schema, sources=found.tables)
 
     def material() -> Any:
         return read(job, project, model, old_share=0.5, seed=0)  # type: ignore[arg-type]
