@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.servers import Server
+from tests.support.serving import free_port
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = ROOT / ".venv-bench"
@@ -108,7 +107,7 @@ def running(server: Server, bundle: Path, request: Path, workers: int = 2) -> It
         StartError: it does not answer /ping.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        port = _free_port()
+        port = free_port()
         words = [word.format(port=port, workers=workers) for word in server.command]
         log = Path(folder) / "log"
         started = time.perf_counter()
@@ -162,15 +161,6 @@ def missing(server: Server) -> str | None:
     if server.program and not shutil.which(server.program):
         return f"{server.program} is not installed"
     return None
-
-
-def _free_port() -> int:
-    """A free one that every server takes: Multi Model Server refuses those above 49151."""
-    while True:
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _answers(port: int) -> bool:

@@ -5,11 +5,8 @@ They need Java, and live in an environment of their own: what they pin has no pl
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -63,15 +60,6 @@ def packed(bundle: Path, to: Path) -> Path:
     return with_files(bundle, to, containers.files_for("toolkit"))
 
 
-def _free_port() -> int:
-    """Below those that the system gives out: Model Server takes none above 49151."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 @contextmanager
 def serve(bundle: Path, log: Path, *, workers: int = 1) -> Iterator[Server]:
     """The toolkit's server with a bundle that holds `code/`; ended on leaving.
@@ -86,7 +74,7 @@ def serve(bundle: Path, log: Path, *, workers: int = 1) -> Iterator[Server]:
     place = Path(tempfile.mkdtemp(prefix="mms-"))
     (place / "model").symlink_to(bundle)
     config = place / "mms.properties"
-    port = _free_port()
+    port = serving.free_port()
     address = f"http://127.0.0.1:{port}"
     variables = {
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
