@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
-from infra.resources import Desired, TrainingJob
+from infra.resources import Desired
+from infra.training_job import TrainingJob
 from infra.trials import best, children
 from infra.tuning import TuningJob
 

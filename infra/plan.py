@@ -9,21 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from infra.observe import IN_PROGRESS, Observed, ObservedEndpoint, ObservedJob, canonical
-from infra.resources import (
-    DOWNLOAD_SECONDS,
-    STARTUP_SECONDS,
-    Desired,
-    Endpoint,
-    Retrained,
-    Serving,
-    TrainingJob,
-    is_config_of,
+from infra.endpoint_steps import (
+    endpoint_steps,
+    image_steps,
+    refuse_a_stranger,
+    serving_steps,
 )
+from infra.observe import Observed, ObservedJob, canonical
+from infra.resources import Desired, Retrained
+from infra.serving import Serving
 from infra.steps import MARGIN_SECONDS, Action, Call, StageName, Step, Unchanged, Wait
+from infra.training_job import TrainingJob
 from infra.tuning import TuningJob
 from infra.tuning_steps import tuning_steps
-from shared.errors import DeploymentError
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,11 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     """
     steps: list[Step] = []
     same: list[Unchanged] = []
-    _refuse_a_stranger(desired, observed.endpoint)
+    refuse_a_stranger(desired, observed.endpoint)
     _bucket(desired, observed, steps, same)
     _role(desired, observed, steps, same)
     _uploads(desired, observed, steps, same)
-    _image(desired, observed, steps, same)
+    image_steps(desired, observed, steps, same)
     if desired.kept:
         attempt = _kept(desired.kept, observed.jobs, same)
     elif isinstance(desired.job, TuningJob):
@@ -119,21 +117,11 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     else:
         attempt = _training(desired.job, observed.jobs, steps, same)
     serving = desired.serving(attempt)
-    _serving(serving, observed, steps, same)
-    _endpoint(serving.endpoint, observed.endpoint, steps, same)
+    serving_steps(serving, observed, steps, same)
+    endpoint_steps(serving.endpoint, observed.endpoint, steps, same)
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]
     return Plan(desired, attempt, serving, tuple(steps), tuple(same))
-
-
-def _refuse_a_stranger(desired: Desired, endpoint: ObservedEndpoint | None) -> None:
-    if endpoint and endpoint.config and not is_config_of(desired.project, endpoint.config):
-        raise DeploymentError(
-            f"an endpoint of this name exists and runs on {endpoint.config!r}, which this project "
-            "did not make",
-            where=f"endpoint {endpoint.name}",
-            cure="Choose another name in project.toml, or delete that endpoint yourself.",
-        )
 
 
 def _bucket(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
@@ -263,128 +251,3 @@ def _giving_way(step: Step, retrained: Retrained) -> Step:
         return step
     reason = f"{step.reason}; {retrained.job}, which was retrained, gives way to what is new"
     return replace(step, reason=reason)
-
-
-def _image(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:
-    # Before training, so that a missing image is not first told an hour later.
-    image = desired.image
-    if image is None:
-        same.append(Unchanged("image", desired.served_by, "is AWS's own"))
-        return
-    name = f"{image.repository}:{image.tag}"
-    if observed.image:
-        same.append(Unchanged("image", name, "the same serving code is there"))
-        return
-    steps.append(
-        Step(
-            "upload",
-            "create",
-            "image",
-            name,
-            "the serving code is new",
-            Call("registry", "push_image", {"repository": image.repository, "tag": image.tag}),
-        )
-    )
-
-
-def _serving(
-    serving: Serving, observed: Observed, steps: list[Step], same: list[Unchanged]
-) -> None:
-    model, config = serving.model, serving.config
-    if model.name in observed.models:
-        same.append(Unchanged("model", model.name, "same bundle, same image"))
-    else:
-        steps.append(
-            Step(
-                "endpoint",
-                "create",
-                "model",
-                model.name,
-                "does not exist for this bundle and image",
-                Call("sagemaker", "create_model", model.request()),
-                undo=Call("sagemaker", "delete_model", {"ModelName": model.name}),
-            )
-        )
-    if config.name in observed.configs:
-        same.append(Unchanged("endpoint config", config.name, "same model, same settings"))
-    else:
-        steps.append(
-            Step(
-                "endpoint",
-                "create",
-                "endpoint config",
-                config.name,
-                "does not exist for this model and these settings",
-                Call("sagemaker", "create_endpoint_config", config.request()),
-                undo=Call(
-                    "sagemaker", "delete_endpoint_config", {"EndpointConfigName": config.name}
-                ),
-            )
-        )
-
-
-def _endpoint(
-    endpoint: Endpoint,
-    observed: ObservedEndpoint | None,
-    steps: list[Step],
-    same: list[Unchanged],
-) -> None:
-    limit = STARTUP_SECONDS + DOWNLOAD_SECONDS + MARGIN_SECONDS
-    ready = Wait("endpoint", endpoint.name, limit, endpoint.config)
-    named = {"EndpointName": endpoint.name}
-
-    def step(action: Action, reason: str, **rest: Any) -> None:
-        steps.append(Step("endpoint", action, "endpoint", endpoint.name, reason, **rest))
-
-    def create(action: Action, reason: str) -> None:
-        step(
-            action,
-            reason,
-            call=Call("sagemaker", "create_endpoint", endpoint.request()),
-            wait=ready,
-            undo=Call("sagemaker", "delete_endpoint", named),
-        )
-
-    if observed is None:
-        create("create", "does not exist")
-        return
-    if observed.status == "Deleting":
-        step("attach", "is being deleted", wait=Wait("gone", endpoint.name, limit))
-        create("create", "is being deleted")
-        return
-    if observed.status not in IN_PROGRESS | {"InService"}:
-        step(
-            "replace",
-            f"is {observed.status}: {observed.reason or 'no reason given'}",
-            call=Call("sagemaker", "delete_endpoint", named),
-            wait=Wait("gone", endpoint.name, limit),
-        )
-        create("create", "takes the place of the failed one")
-        return
-    if observed.config == endpoint.config and observed.status == "InService":
-        same.append(Unchanged("endpoint", endpoint.name, f"InService on {endpoint.config}"))
-        return
-    coming = observed.pending or observed.config
-    if observed.status != "InService":
-        step(
-            "attach",
-            f"is {observed.status}",
-            wait=ready if coming == endpoint.config else Wait("endpoint", endpoint.name, limit),
-        )
-    if coming != endpoint.config:
-        step(
-            "update",
-            f"runs on {observed.config}",
-            call=Call(
-                "sagemaker",
-                "update_endpoint",
-                {**named, "EndpointConfigName": endpoint.config},
-            ),
-            wait=ready,
-            undo=Call(
-                "sagemaker",
-                "update_endpoint",
-                {**named, "EndpointConfigName": observed.config},
-            ),
-            traffic=True,
-        )

@@ -16,7 +16,6 @@ decided in plan.py.
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -29,24 +28,19 @@ from infra.images import (
 )
 from infra.package import File, combine, digest_of, short
 from infra.policy import TRUST, execution_policy
+from infra.requests import Request, tagged
+from infra.serving import Endpoint, EndpointConfig, Model, Serving
+from infra.training_job import TrainingJob
 from infra.tuning import TuningJob, children_at_a_time
 
 if TYPE_CHECKING:
     from infra.project import Settings
     from infra.sections import Aws
 
-VARIANT = "AllTraffic"
-CHECKPOINTS = "/opt/ml/checkpoints"
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
-VOLUME_GIB = 30
-# How long a container may take to load its model before its first ping, and to fetch the model.
-STARTUP_SECONDS = 300
-DOWNLOAD_SECONDS = 300
 # What there is under a project's prefix in S3, beside its record.
 FOLDERS = ("checkpoints", "code", "data", "jobs", "problems")
-
-Request = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -111,7 +105,7 @@ class Role:
             "RoleName": self.name,
             "AssumeRolePolicyDocument": json.dumps(TRUST),
             "Description": "Trains and serves one project",
-            **_tags(self.tags),
+            **tagged(self.tags),
         }
 
     def policy_request(self) -> Request:
@@ -138,176 +132,12 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class TrainingJob:
-    """A training job, apart from which attempt it is.
-
-    A failed or stopped attempt is followed by one with the next suffix and the same checkpoints, so
-    it resumes.
-    """
-
-    project: str
-    digest: str
-    role: str
-    image: str
-    instance: str
-    max_runtime: int
-    spot: bool
-    hyperparameters: tuple[tuple[str, str], ...]
-    channels: tuple[tuple[str, str], ...]
-    output: str
-    checkpoints: str
-    metrics: tuple[tuple[str, str], ...]
-    instance_count: int = 1
-    tags: tuple[tuple[str, str], ...] = ()
-
-    kind: ClassVar = "training job"
-
-    @property
-    def seconds(self) -> int:
-        """How long it may take at most."""
-        return (2 if self.spot else 1) * self.max_runtime
-
-    def name(self, attempt: int) -> str:
-        """The job's name at its first, second, … attempt."""
-        base = f"{self.project}-{short(self.digest)}"
-        return base if attempt == 1 else f"{base}-{attempt}"
-
-    def model_data(self, attempt: int) -> str:
-        """Where SageMaker puts the bundle of that attempt."""
-        return f"{self.output}/{self.name(attempt)}/output/model.tar.gz"
-
-    def request(self, attempt: int) -> Request:
-        """Parameters of CreateTrainingJob."""
-        stopping = {"MaxRuntimeInSeconds": self.max_runtime}
-        if self.spot:
-            stopping["MaxWaitTimeInSeconds"] = 2 * self.max_runtime
-        return {
-            "TrainingJobName": self.name(attempt),
-            "AlgorithmSpecification": {
-                "TrainingImage": self.image,
-                "TrainingInputMode": "File",
-                "MetricDefinitions": [
-                    {"Name": name, "Regex": regex} for name, regex in self.metrics
-                ],
-            },
-            "RoleArn": self.role,
-            "HyperParameters": dict(self.hyperparameters),
-            "InputDataConfig": [
-                {
-                    "ChannelName": name,
-                    "DataSource": {
-                        "S3DataSource": {
-                            "S3DataType": "S3Prefix",
-                            "S3Uri": uri,
-                            "S3DataDistributionType": "FullyReplicated",
-                        }
-                    },
-                }
-                for name, uri in self.channels
-            ],
-            "OutputDataConfig": {"S3OutputPath": self.output},
-            "ResourceConfig": {
-                "InstanceType": self.instance,
-                "InstanceCount": self.instance_count,
-                "VolumeSizeInGB": VOLUME_GIB,
-            },
-            "StoppingCondition": stopping,
-            "EnableManagedSpotTraining": self.spot,
-            "CheckpointConfig": {"S3Uri": self.checkpoints, "LocalPath": CHECKPOINTS},
-            **_tags(self.tags),
-        }
-
-
-@dataclass(frozen=True)
 class Image:
     """The serving image, its tag being the digest of what is in it."""
 
     uri: str
     repository: str
     tag: str
-
-
-@dataclass(frozen=True)
-class Model:
-    """A bundle and the image that serves it.
-
-    Args:
-        endpoint: the name under which it will be called; the container tells it with its metrics.
-    """
-
-    name: str
-    image: str
-    data: str
-    role: str
-    endpoint: str
-    tags: tuple[tuple[str, str], ...] = ()
-
-    def request(self) -> Request:
-        """Parameters of CreateModel."""
-        return {
-            "ModelName": self.name,
-            "PrimaryContainer": {
-                "Image": self.image,
-                "ModelDataUrl": self.data,
-                "Environment": {"ENDPOINT_NAME": self.endpoint, "VARIANT_NAME": VARIANT},
-            },
-            "ExecutionRoleArn": self.role,
-            **_tags(self.tags),
-        }
-
-
-@dataclass(frozen=True)
-class EndpointConfig:
-    """What an endpoint runs on."""
-
-    name: str
-    model: str
-    instance: str
-    tags: tuple[tuple[str, str], ...] = ()
-
-    def request(self) -> Request:
-        """Parameters of CreateEndpointConfig."""
-        return {
-            "EndpointConfigName": self.name,
-            "ProductionVariants": [
-                {
-                    "VariantName": VARIANT,
-                    "ModelName": self.model,
-                    "InitialInstanceCount": 1,
-                    "InstanceType": self.instance,
-                    "InitialVariantWeight": 1.0,
-                    "ModelDataDownloadTimeoutInSeconds": DOWNLOAD_SECONDS,
-                    "ContainerStartupHealthCheckTimeoutInSeconds": STARTUP_SECONDS,
-                }
-            ],
-            **_tags(self.tags),
-        }
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """The address that clients call."""
-
-    name: str
-    config: str
-    tags: tuple[tuple[str, str], ...] = ()
-
-    def request(self) -> Request:
-        """Parameters of CreateEndpoint."""
-        return {
-            "EndpointName": self.name,
-            "EndpointConfigName": self.config,
-            **_tags(self.tags),
-        }
-
-
-@dataclass(frozen=True)
-class Serving:
-    """What serves one trained model."""
-
-    model: Model
-    config: EndpointConfig
-    endpoint: Endpoint
 
 
 @dataclass(frozen=True)
@@ -377,11 +207,6 @@ class Desired:
             f"{self.project}-{short(combine(settings))}", model.name, self.instance, self.tags
         )
         return Serving(model, config, Endpoint(self.project, config.name, self.tags))
-
-
-def is_config_of(project: str, name: str) -> bool:
-    """Whether an endpoint config of that name was made for the project."""
-    return re.fullmatch(rf"{re.escape(project)}-[0-9a-f]{{12}}", name) is not None
 
 
 def bucket_name(aws: Aws, account: Account) -> str:
@@ -506,7 +331,3 @@ def _role(
     )
     arn = f"arn:aws:iam::{account.id}:role/{name}"
     return Role(name, arn, json.dumps(policy, sort_keys=True), tags)
-
-
-def _tags(tags: tuple[tuple[str, str], ...]) -> Request:
-    return {"Tags": [{"Key": key, "Value": value} for key, value in tags]} if tags else {}

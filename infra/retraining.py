@@ -18,8 +18,10 @@ from infra.observe import IN_PROGRESS, describe, exists
 from infra.package import File, combine, digest_of, short
 from infra.policy import reading_policy
 from infra.record import Record
-from infra.resources import Artifacts, Desired, Role, TrainingJob, Upload, is_config_of
+from infra.resources import Artifacts, Desired, Role, Upload
+from infra.serving import is_config_of
 from infra.steps import Call, Step
+from infra.training_job import TrainingJob
 from infra.tuning import TuningJob
 from shared.errors import DeploymentError
 from shared.retraining import SETTINGS

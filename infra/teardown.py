@@ -14,7 +14,8 @@ from infra.failures import explain, is_missing
 from infra.observe import describe, endpoint, tuning_job
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
-from infra.resources import FOLDERS, Role, is_config_of
+from infra.resources import FOLDERS, Role
+from infra.serving import is_config_of
 from infra.steps import Call, Wait
 from infra.watch import Watch
 from shared.errors import DeploymentError

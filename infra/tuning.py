@@ -28,7 +28,8 @@ from shared.errors import ProjectError
 from shared.hyperparameters import Choice, Range
 
 if TYPE_CHECKING:
-    from infra.resources import Request, TrainingJob
+    from infra.requests import Request
+    from infra.training_job import TrainingJob
     from shared.problem import Tuning
 
 # Of the API itself.
