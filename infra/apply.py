@@ -15,10 +15,11 @@ from infra import observe
 from infra.aws import Cloud, Sent
 from infra.failures import code_of, explain, is_missing, text_of
 from infra.keeping import keep_best
+from infra.kinds import KINDS
 from infra.package import serving_code, write_tree
 from infra.plan import Plan
 from infra.progress import Progress
-from infra.record import KINDS, Entry, RecordStore
+from infra.record import Entry, RecordStore
 from infra.steps import STAGES, Call, StageName, Step, Wait
 from infra.units import short_size
 from infra.watch import FailedError, Watch

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
 
 from infra.aws import Cloud
 from infra.failures import code_of
@@ -21,17 +22,8 @@ from shared.errors import StorageError
 FORMAT = 1
 _ATTEMPTS = 10
 _OVERTAKEN = ("PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey")
-# Not among them: images, which every project with the same serving code shares.
-KINDS = (
-    "bucket",
-    "role",
-    "object",
-    "training job",
-    "tuning job",
-    "model",
-    "endpoint config",
-    "endpoint",
-)
+MOST_RELEASES = 50
+Outcome = Literal["live", "rolled back", "withdrawn"]
 
 
 @dataclass(frozen=True, order=True)
@@ -43,16 +35,64 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Release:
+    """One version that was rolled out to the endpoint, and what came of it.
+
+    Attributes:
+        config, model: names of the endpoint config and of what it serves.
+        job: the training or tuning job that made the model, and data its model.tar.gz.
+        image: the URI of the image that serves it.
+        at: when it came out so, in ISO 8601, UTC.
+        outcome: live: it was verified and served; rolled back: SageMaker went back to the version
+            before; withdrawn: it was taken back, as it answered its golden rows wrongly.
+        package: the ARN of its model package, if it is registered.
+        caused_by: the command that released it.
+        scores: of the bundle's manifest, on the test rows.
+        number: counts the project's releases from 1; given when it is recorded.
+    """
+
+    config: str
+    model: str
+    job: str
+    data: str
+    image: str
+    at: str
+    outcome: Outcome = "live"
+    package: str | None = None
+    caused_by: str = ""
+    scores: tuple[tuple[str, float], ...] = ()
+    number: int = 0
+
+    def to_json(self) -> dict[str, object]:
+        """The release as plain data."""
+        return {**asdict(self), "scores": dict(self.scores)}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Release:
+        """What `to_json` made.
+
+        Raises:
+            ValueError, TypeError, AttributeError: it did not.
+        """
+        if plain["outcome"] not in get_args(Outcome) or not isinstance(plain["number"], int):
+            raise ValueError
+        scores = tuple((str(name), float(value)) for name, value in plain["scores"].items())
+        return cls(**{**plain, "scores": scores})
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything that was made for a project, in the order in which it was made.
 
     Attributes:
         retrained: the model that last won a retraining, if any.
+        releases: what was rolled out, the newest last; the last fifty.
     """
 
     project: str
     entries: tuple[Entry, ...] = ()
     retrained: Retrained | None = None
+    releases: tuple[Release, ...] = ()
 
     def having(self, entries: Iterable[Entry]) -> Record:
         """The record with these entries too."""
@@ -72,6 +112,17 @@ class Record:
         """The newest entry of any of these kinds."""
         return next((entry for entry in reversed(self.entries) if entry.kind in kinds), None)
 
+    def released(self, release: Release) -> Record:
+        """The record with this release, under the next number."""
+        number = self.releases[-1].number + 1 if self.releases else 1
+        releases = (*self.releases, replace(release, number=number))
+        return replace(self, releases=releases[-MOST_RELEASES:])
+
+    @property
+    def live(self) -> Release | None:
+        """The last release that was verified."""
+        return next((one for one in reversed(self.releases) if one.outcome == "live"), None)
+
     @property
     def deployed(self) -> bool:
         """Whether it lists anything outside of S3."""
@@ -84,6 +135,7 @@ class Record:
             "project": self.project,
             "entries": [{"kind": entry.kind, "name": entry.name} for entry in self.entries],
             **({"retrained": asdict(self.retrained)} if self.retrained else {}),
+            **({"releases": [one.to_json() for one in self.releases]} if self.releases else {}),
         }
 
 
@@ -151,14 +203,15 @@ class RecordStore:
                 Entry(str(one["kind"]), str(one["name"])) for one in document["entries"]
             )
             retrained = Retrained(**document["retrained"]) if "retrained" in document else None
-        except (ValueError, KeyError, TypeError) as error:
+            releases = tuple(Release.from_json(one) for one in document.get("releases", []))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(
                 "is not a record of this project",
                 where=f"s3://{self.bucket}/{self.key}",
                 cure="Look at it, then delete it: the next deployment writes a new one.",
             ) from error
 
-        return Record(self.project, entries, retrained), {"IfMatch": answer["ETag"]}
+        return Record(self.project, entries, retrained, releases), {"IfMatch": answer["ETag"]}
 
     def _write(self, record: Record, condition: dict[str, str]) -> None:
         body = json.dumps(record.to_json(), indent=1).encode()

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Action = Literal["create", "update", "replace", "attach"]
+Action = Literal["create", "update", "replace", "attach", "delete"]
+Awaited = Literal["training", "tuning", "ended", "tuning ended", "endpoint", "rest", "gone"]
 StageName = Literal["upload", "train", "endpoint"]
 STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
 # What AWS may need on top of a job's own runtime or a container's own start: capacity, images.
@@ -44,7 +45,7 @@ class Wait:
             only come to rest.
     """
 
-    what: Literal["training", "tuning", "ended", "tuning ended", "endpoint", "rest", "gone"]
+    what: Awaited
     name: str
     seconds: float
     config: str | None = None

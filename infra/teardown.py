@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
-from infra.observe import describe, endpoint, tuning_job
+from infra.kinds import KINDS, TABLE
+from infra.observe import describe, endpoint
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
-from infra.resources import FOLDERS, Role
+from infra.resources import FOLDERS
 from infra.serving import is_config_of
 from infra.steps import Call, Wait
 from infra.watch import Watch
-from shared.errors import DeploymentError
+from shared.errors import DeploymentError, StorageError
 
 _GONE_SECONDS = 1800.0
 _STOP_SECONDS = 600.0
-_ORDER = ("endpoint", "endpoint config", "model", "tuning job", "training job", "role")
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,29 @@ class Deletion:
     @property
     def title(self) -> str:
         """What is deleted, in words."""
-        if self.entry.kind in ("training job", "tuning job"):
+        if KINDS[self.entry.kind].running:
             return f"{self.entry.kind} {self.entry.name}: stopped if it still runs"
         return f"{self.entry.kind} {self.entry.name}"
 
 
 def deletions(record: Record) -> tuple[Deletion, ...]:
-    """What is to be deleted outside of S3, in an order in which nothing in use is deleted."""
+    """What is to be deleted outside of S3, in an order in which nothing in use is deleted.
+
+    Raises:
+        StorageError: the record lists what this version of the kit does not know how to delete.
+    """
+    unknown = [entry for entry in record.entries if entry.kind not in KINDS]
+    if unknown:
+        raise StorageError(
+            f"lists a {unknown[0].kind} ({unknown[0].name}), which this version does not know",
+            where=f"the record of {record.project}",
+            cure="A newer version of the kit made it: delete it with that one.",
+        )
     return tuple(
-        Deletion(Entry(kind, name), _calls(kind, name))
-        for kind in _ORDER
-        for name in reversed(record.of(kind))
+        Deletion(Entry(kind.name, name), kind.delete(name))
+        for kind in TABLE
+        for name in reversed(record.of(kind.name))
+        if kind.delete(name)
     )
 
 
@@ -91,49 +103,22 @@ def wipe(cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], 
         raise explain(error, f"Deleting {store.prefix}") from error
 
 
-def _calls(kind: str, name: str) -> tuple[Call, ...]:
-    if kind == "endpoint":
-        return (Call("sagemaker", "delete_endpoint", {"EndpointName": name}),)
-    if kind == "endpoint config":
-        return (Call("sagemaker", "delete_endpoint_config", {"EndpointConfigName": name}),)
-    if kind == "model":
-        return (Call("sagemaker", "delete_model", {"ModelName": name}),)
-    if kind == "training job":
-        return (Call("sagemaker", "stop_training_job", {"TrainingJobName": name}),)
-    if kind == "tuning job":
-        named = {"HyperParameterTuningJobName": name}
-        return (Call("sagemaker", "stop_hyper_parameter_tuning_job", named),)
-    named = {"RoleName": name}
-    return (
-        Call("iam", "delete_role_policy", {**named, "PolicyName": Role.RETRAINING_POLICY_NAME}),
-        Call("iam", "delete_role_policy", {**named, "PolicyName": Role.POLICY_NAME}),
-        Call("iam", "delete_role", named),
-    )
-
-
 def _delete(cloud: Cloud, watch: Watch, deletion: Deletion) -> None:
-    name = deletion.entry.name
-    if deletion.entry.kind == "training job":
-        job = describe(cloud, "sagemaker", "describe_training_job", {"TrainingJobName": name})
-        if job and job["TrainingJobStatus"] == "InProgress":
-            _make(cloud, deletion.calls)
-        if job and job["TrainingJobStatus"] in ("InProgress", "Stopping"):
-            watch.until(Wait("ended", name, _STOP_SECONDS))
-        return
-    if deletion.entry.kind == "tuning job":
-        search = tuning_job(cloud, name)
-        status = search["HyperParameterTuningJobStatus"] if search else None
+    kind, name = KINDS[deletion.entry.kind], deletion.entry.name
+    if kind.running and kind.look:
+        look = kind.look(name)
+        job = describe(cloud, look.service, look.operation, look.parameters)
+        status = job[kind.running] if job else None
         if status == "InProgress":
             _make(cloud, deletion.calls)
-        if status in ("InProgress", "Stopping"):
-            watch.until(Wait("tuning ended", name, _STOP_SECONDS))
+        if kind.after and status in ("InProgress", "Stopping"):
+            watch.until(Wait(kind.after, name, _STOP_SECONDS))
         return
-    if deletion.entry.kind == "endpoint":
-        # SageMaker refuses to delete one that is being created or updated.
-        watch.until(Wait("rest", name, _GONE_SECONDS))
+    if kind.before:
+        watch.until(Wait(kind.before, name, _GONE_SECONDS))
     _make(cloud, deletion.calls)
-    if deletion.entry.kind == "endpoint":
-        watch.until(Wait("gone", name, _GONE_SECONDS))
+    if kind.after:
+        watch.until(Wait(kind.after, name, _GONE_SECONDS))
 
 
 def _stranger(cloud: Cloud, project: str, entry: Entry) -> str | None:

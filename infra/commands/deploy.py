@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from infra.plan import Plan
     from infra.progress import Progress
     from infra.project import Settings
+    from infra.record import RecordStore
     from infra.trials import Trial
     from shared.bundle import Bundle
 
@@ -127,10 +128,27 @@ class Deployment:
             check(settings)
         store = RecordStore(cloud, plan.desired.bucket.name, settings.name)
         self._executor = CloudExecutor(cloud, store, shown, build)
-        apply(plan, self._executor, shown, self.stages)
-        self._executor.keep(found(plan))
-        self._look_back(cloud, plan, build)
-        self._finish(cloud, plan, build, shown)
+        with self._noted(store, plan):
+            apply(plan, self._executor, shown, self.stages)
+            self._executor.keep(found(plan))
+            self._look_back(cloud, plan, build)
+            self._finish(cloud, store, plan, build, shown)
+
+    @contextmanager
+    def _noted(self, store: RecordStore, plan: Plan) -> Iterator[None]:
+        """Have a version that was rolled out, and failed at it, in the record as such."""
+        from infra.releases import note_failure
+        from infra.smoke import WrongAnswerError
+        from infra.watch import FailedError
+
+        assert self._executor is not None
+        try:
+            yield
+        except (FailedError, WrongAnswerError):
+            step = self._executor.current
+            if step is None or step.kind == "endpoint":
+                note_failure(store, plan, self._again)
+            raise
 
     def _check(self, settings: Settings) -> None:
         """Refuse a project with which the command can do nothing."""
@@ -153,11 +171,15 @@ class Deployment:
             self.trials = children(cloud, names)
             self.page = history.write(build, plan.desired.project, job.tuning, self.trials)
 
-    def _finish(self, cloud: Cloud, plan: Plan, build: Path, shown: Progress) -> None:
+    def _finish(
+        self, cloud: Cloud, store: RecordStore, plan: Plan, build: Path, shown: Progress
+    ) -> None:
         from infra.outputs import fetch_report
+        from infra.releases import note
 
         shown.stage("verify")
         bundle, rows = self._verify(cloud, plan, build)
+        note(store, plan, self._again, metrics=bundle.manifest.metrics)
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
         report = fetch_report(cloud, plan.serving.model.data, build)
         self._done = Done(plan, cloud.address(plan.desired.project), bundle, report)

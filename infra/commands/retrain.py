@@ -138,6 +138,7 @@ class Retraining(Deployment):
         from infra.apply import apply, found
         from infra.observe import observe
         from infra.plan import plan
+        from infra.releases import note
         from infra.retraining import deployed
         from infra.smoke import WrongAnswerError
         from infra.watch import FailedError
@@ -155,10 +156,12 @@ class Retraining(Deployment):
         store.change(lambda record: replace(record, retrained=new))
         try:
             final = plan(made.plan.desired, observe(cloud, made.plan.desired))
-            apply(final, self._executor, shown, ("endpoint",))
-            self._executor.keep(found(final))
-            shown.stage("verify")
-            _, rows = self._verify(cloud, final, build)
+            with self._noted(store, final):
+                apply(final, self._executor, shown, ("endpoint",))
+                self._executor.keep(found(final))
+                shown.stage("verify")
+                bundle, rows = self._verify(cloud, final, build)
+            note(store, final, self._again, metrics=bundle.manifest.metrics)
         except (FailedError, WrongAnswerError):
             store.change(lambda record: replace(record, retrained=before.retrained))
             raise

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from infra.plan import Plan
     from infra.progress import Progress
     from infra.project import Settings
+    from infra.record import RecordStore
     from infra.trials import Trial
 
 
@@ -58,7 +59,9 @@ class Search(Deployment):
 
         return prepare_search(settings, cloud)
 
-    def _finish(self, cloud: Cloud, plan: Plan, build: Path, shown: Progress) -> None:
+    def _finish(
+        self, cloud: Cloud, store: RecordStore, plan: Plan, build: Path, shown: Progress
+    ) -> None:
         from infra.outputs import fetch_report
 
         job = plan.desired.job

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from infra import local
+from infra.aws import LocalSession
+from infra.record import RecordStore
 from tests.support import projects
 from tests.support.quick_training import FAILING, TRAIN, Place, Said, ready
 
@@ -83,6 +85,18 @@ def test_deploying_again_says_that_nothing_changed(deployed: Said, place: Place)
     again = place.run("deploy")
     assert "No changes: small is InService and verified" in again.out
     assert again.out.count("no change") == 3
+
+
+def test_a_deployment_is_one_release_however_often_it_is_repeated(
+    deployed: Said, place: Place
+) -> None:
+    place.run("deploy")
+    cloud = local.find(place.directory / "cloud")
+    assert cloud is not None
+    store = RecordStore(LocalSession(cloud), "sagemaker-us-east-1-123456789012", "small")
+    (release,) = store.load().releases
+    assert (release.number, release.outcome) == (1, "live")
+    assert release.caused_by.startswith("make deploy")
 
 
 def test_the_plan_is_then_empty_and_json_for_machines(deployed: Said, place: Place) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from infra.record import Entry, Record, RecordStore
+from infra.record import Entry, Outcome, Record, RecordStore, Release
 from shared.errors import StorageError
 from tests.support.fake_cloud import FakeCloud
 
@@ -65,3 +67,48 @@ def test_a_change_that_changes_nothing_writes_nothing() -> None:
     cloud = FakeCloud()
     store(cloud).change(lambda record: record)
     assert "put_object" not in cloud.calls
+
+
+def release(config: str, outcome: Outcome = "live") -> Release:
+    return Release(
+        config, "model", "job", "s3://bucket/data", "image", "2026-11-23T12:00:00+00:00", outcome
+    )
+
+
+def test_releases_are_numbered_and_come_back() -> None:
+    place = store(FakeCloud())
+    scored = replace(release("two"), scores=(("auc", 0.75),), package="arn", caused_by="make")
+    place.change(lambda record: record.released(release("one")).released(scored))
+    first, second = place.load().releases
+    assert (first.number, first.config) == (1, "one")
+    assert second == replace(scored, number=2)
+
+
+def test_the_last_fifty_releases_are_kept_with_their_numbers() -> None:
+    record = Record("small")
+    for number in range(60):
+        record = record.released(release(f"config-{number}"))
+    assert [one.number for one in record.releases] == list(range(11, 61))
+
+
+def test_the_live_one_is_the_last_that_was_verified() -> None:
+    record = Record("small").released(release("one")).released(release("two", "rolled back"))
+    assert record.live is not None
+    assert record.live.config == "one"
+
+
+def test_a_record_from_before_there_were_releases_is_read() -> None:
+    cloud = FakeCloud()
+    place = store(cloud)
+    cloud.objects["small/record.json"] = b'{"format": 1, "project": "small", "entries": []}'
+    assert place.load() == Record("small")
+
+
+def test_a_release_that_is_none_is_no_record() -> None:
+    cloud = FakeCloud()
+    place = store(cloud)
+    place.change(lambda record: record.released(release("one")))
+    whole = cloud.objects["small/record.json"]
+    cloud.objects["small/record.json"] = whole.replace(b'"live"', b'"elsewhere"')
+    with pytest.raises(StorageError):
+        place.load()

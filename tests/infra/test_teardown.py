@@ -9,7 +9,7 @@ import pytest
 from infra.record import Entry, RecordStore
 from infra.resources import Desired
 from infra.teardown import teardown, wipe
-from shared.errors import DeploymentError
+from shared.errors import DeploymentError, StorageError
 from tests.support import projects
 from tests.support.deployments import deploy, wanted
 from tests.support.fake_cloud import FakeCloud
@@ -173,3 +173,13 @@ def test_an_endpoint_that_somebody_else_made_in_its_place_stays(
     said = destroy(cloud, want, data=False)
     assert cloud.endpoints[want.project]["EndpointStatus"] == "InService"
     assert any("left alone" in line and "theirs" in line for line in said)
+
+
+def test_what_a_newer_version_made_is_not_left_behind_in_silence(
+    cloud: FakeCloud, want: Desired
+) -> None:
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    store.change(lambda record: record.having([Entry("hologram", "small")]))
+    with pytest.raises(StorageError, match="hologram"):
+        destroy(cloud, want, data=False)
+    assert "small" in cloud.endpoints

@@ -1,0 +1,95 @@
+"""The kinds of things that a project may have in the cloud: one table, in the order of deletion.
+
+What has a name here is recorded, deleted by `destroy`, and looked at by `status`. A kind is added
+by adding its line. Not here: how a thing is made (plan.py), nor when it is deleted (teardown.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infra.resources import Role
+from infra.steps import Awaited, Call
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of thing.
+
+    Attributes:
+        name: as plans and records call it.
+        look: the describe call that fails as missing when there is none of that name; None for what
+            S3 holds.
+        delete: the calls that delete one, in order; none for what goes with its bucket's content.
+        before: what must be true of one before it may be deleted.
+        after: what must be true for it to count as gone.
+        running: for a job, the key of its status in `look`'s answer: only one that runs is deleted,
+            which for a job means stopped.
+    """
+
+    name: str
+    look: Callable[[str], Call] | None = None
+    delete: Callable[[str], tuple[Call, ...]] = lambda name: ()
+    before: Awaited | None = None
+    after: Awaited | None = None
+    running: str | None = None
+
+
+def _sagemaker(operation: str, key: str) -> Callable[[str], Call]:
+    return lambda name: Call("sagemaker", operation, {key: name})
+
+
+def _alone(call: Callable[[str], Call]) -> Callable[[str], tuple[Call, ...]]:
+    return lambda name: (call(name),)
+
+
+def _delete_role(name: str) -> tuple[Call, ...]:
+    named = {"RoleName": name}
+    return (
+        Call("iam", "delete_role_policy", {**named, "PolicyName": Role.RETRAINING_POLICY_NAME}),
+        Call("iam", "delete_role_policy", {**named, "PolicyName": Role.POLICY_NAME}),
+        Call("iam", "delete_role", named),
+    )
+
+
+# Nothing comes before what uses it. Not among them: images, which every project with the same
+# serving code shares.
+TABLE = (
+    Kind(
+        "endpoint",
+        _sagemaker("describe_endpoint", "EndpointName"),
+        _alone(_sagemaker("delete_endpoint", "EndpointName")),
+        # SageMaker refuses to delete one that is being created or updated.
+        before="rest",
+        after="gone",
+    ),
+    Kind(
+        "endpoint config",
+        _sagemaker("describe_endpoint_config", "EndpointConfigName"),
+        _alone(_sagemaker("delete_endpoint_config", "EndpointConfigName")),
+    ),
+    Kind(
+        "model",
+        _sagemaker("describe_model", "ModelName"),
+        _alone(_sagemaker("delete_model", "ModelName")),
+    ),
+    Kind(
+        "tuning job",
+        _sagemaker("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
+        _alone(_sagemaker("stop_hyper_parameter_tuning_job", "HyperParameterTuningJobName")),
+        after="tuning ended",
+        running="HyperParameterTuningJobStatus",
+    ),
+    Kind(
+        "training job",
+        _sagemaker("describe_training_job", "TrainingJobName"),
+        _alone(_sagemaker("stop_training_job", "TrainingJobName")),
+        after="ended",
+        running="TrainingJobStatus",
+    ),
+    Kind("role", lambda name: Call("iam", "get_role", {"RoleName": name}), _delete_role),
+    Kind("object"),
+    Kind("bucket"),
+)
+KINDS = {kind.name: kind for kind in TABLE}

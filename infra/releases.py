@@ -1,0 +1,54 @@
+"""What came of rolling out a version, noted in the project's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from infra.plan import Plan
+from infra.record import Outcome, Record, RecordStore, Release
+
+
+def note(
+    store: RecordStore,
+    plan: Plan,
+    command: str,
+    outcome: Outcome = "live",
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
+) -> Record:
+    """Have the version that a plan rolls out in the record; what stands there then.
+
+    A version that is live already, and stays so, is no new release.
+
+    Args:
+        store: the project's.
+        plan: that was executed.
+        command: as typed.
+        outcome: of its last step.
+        metrics: of the bundle's manifest, by split.
+    """
+    serving = plan.serving
+    release = Release(
+        config=serving.config.name,
+        model=serving.model.name,
+        job=plan.job,
+        data=serving.model.data,
+        image=serving.model.image,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        outcome=outcome,
+        caused_by=command,
+        scores=tuple((metrics or {}).get("test", {}).items()),
+    )
+
+    def edit(record: Record) -> Record:
+        known = outcome == "live" and record.live and record.live.config == release.config
+        return record if known else record.released(release)
+
+    return store.change(edit)
+
+
+def note_failure(store: RecordStore, plan: Plan, command: str) -> None:
+    """Note that the version did not come to serve, where a plan would have made it so."""
+    changes = [step.action for step in plan.of("endpoint") if step.kind == "endpoint" and step.call]
+    if changes:
+        note(store, plan, command, "rolled back" if changes[-1] == "update" else "withdrawn")
