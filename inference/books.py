@@ -52,7 +52,13 @@ class Books:
         self._place = Place(settings.counts, settings.workers) if settings.counts else None
         found = self._place.found() if self._place else None
         self.recorder = Recorder(loop, self._write, found)
-        self._periods = Periods(settings.endpoint, settings.variant, self.snapshot())
+        self._periods = Periods(
+            settings.endpoint,
+            settings.variant,
+            self.snapshot(),
+            settings.config,
+            settings.metrics_seconds,
+        )
         self._refused = 0
         self._telling = False
         self.leave()

@@ -20,9 +20,11 @@ NAMESPACE = "SageMakerKerasKit"
 # What stands for all times of a class: the middle between its bounds.
 _MIDDLES = np.concatenate([BOUNDS[:1] / 2, (BOUNDS[1:] + BOUNDS[:-1]) / 2, BOUNDS[-1:]]) * 1e3
 
+# What the rollout of a new version is judged by, so told of each fleet alone too.
+_JUDGED = ("QualityRows", "MissingValues", "UnknownCategories", "OutOfRange")
 _COUNTS = (
     "Requests", "Rows", "ClientErrors", "ServerErrors", "Refused",
-    "QualityRows", "MissingValues", "UnknownCategories", "OutOfRange",
+    *_JUDGED,
 )  # fmt: skip
 
 
@@ -32,10 +34,22 @@ class Periods:
     Args:
         endpoint, variant: names; "" where there is none.
         snapshot: what was counted before the first line (`Books.snapshot`).
+        config: name of the endpoint config, "" where there is none.
+        seconds: between two lines. Below 60 the metrics are of high resolution, or CloudWatch would
+            gather those of a minute.
     """
 
-    def __init__(self, endpoint: str, variant: str, snapshot: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        variant: str,
+        snapshot: Mapping[str, Any],
+        config: str = "",
+        seconds: int = 60,
+    ) -> None:
         self._names = {"EndpointName": endpoint, "VariantName": variant} if endpoint else {}
+        self._config = {"EndpointConfigName": config} if endpoint and config else {}
+        self._resolution = {"StorageResolution": 1} if seconds < 60 else {}
         self._counts = _counts(snapshot)
         self._times: npt.NDArray[np.int64] = np.array(snapshot["times"], np.int64)
 
@@ -53,21 +67,28 @@ class Periods:
         if not any(fresh.values()):
             return None
         values: dict[str, object] = dict(fresh)
-        metrics = [{"Name": name, "Unit": "Count"} for name in fresh]
+        metrics: list[Mapping[str, object]] = [
+            {"Name": name, "Unit": "Count", **self._resolution} for name in fresh
+        ]
         for stage, row in zip(STAGES, classes, strict=True):
             name = "Latency" if stage == "total" else f"{stage.title()}Time"
             if row.any():
                 values[name] = _distribution(row)
-                metrics.append({"Name": name, "Unit": "Milliseconds"})
+                metrics.append({"Name": name, "Unit": "Milliseconds", **self._resolution})
         dimensions = {**self._names, "ModelVersion": snapshot["version"]}
         sets: Sequence[Sequence[str]] = [list(dimensions)]
         if self._names:
             sets = [list(self._names), list(dimensions)]
-        directive = {"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics}
+        directives = [{"Namespace": NAMESPACE, "Dimensions": sets, "Metrics": metrics}]
+        if self._config:
+            own = [list({**self._names, **self._config})]
+            judged = [metric for metric in metrics if metric["Name"] in _JUDGED]
+            directives.append({"Namespace": NAMESPACE, "Dimensions": own, "Metrics": judged})
         return orjson.dumps(
             {
-                "_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]},
+                "_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": directives},
                 **dimensions,
+                **self._config,
                 **values,
             }
         )

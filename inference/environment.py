@@ -30,6 +30,7 @@ USAGE = """\
                           one, in memory where there is /dev/shm)
   ENDPOINT_NAME           name of the endpoint, for metrics (default: none)
   VARIANT_NAME            name of the variant, for metrics (default: AllTraffic)
+  ENDPOINT_CONFIG_NAME    name of the endpoint config, for metrics (default: none)
   SAGEMAKER_BATCH         true in a batch transform job: bodies up to 100 MB (default: false)
   SAGEMAKER_MAX_PAYLOAD_IN_MB          largest body of a batch transform job, to 100; 0: 100
   SAGEMAKER_BATCH_STRATEGY             MULTI_RECORD or SINGLE_RECORD (default: MULTI_RECORD)
@@ -80,7 +81,7 @@ class Settings:
         log_level: of `logging`.
         metrics_seconds: between two lines of metrics; 0: there are none.
         counts: folder in which workers leave their counts; None: nowhere.
-        endpoint, variant: names, for metrics.
+        endpoint, variant, config: names, for metrics.
         pointer: where to read which bundle to swap in; None: there is no such place.
         pointer_seconds: between two looks at it.
     """
@@ -95,6 +96,7 @@ class Settings:
     counts: Path | None
     endpoint: str
     variant: str
+    config: str = ""
     pointer: str | None = None
     pointer_seconds: int = 60
 
@@ -166,6 +168,7 @@ def read(environment: Mapping[str, str] | None = None) -> Settings:
         counts=Path(folder) if (folder := value(COUNTS_DIR, "")) else None,
         endpoint=value("ENDPOINT_NAME", ""),
         variant=value("VARIANT_NAME", "AllTraffic"),
+        config=value("ENDPOINT_CONFIG_NAME", ""),
         pointer=value("MODEL_POINTER", "") or None,
         pointer_seconds=whole("MODEL_POINTER_SECONDS", 60, 1, 86_400),
     )

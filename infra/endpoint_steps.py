@@ -144,7 +144,7 @@ def endpoint_steps(
             call=Call(
                 "sagemaker",
                 "update_endpoint",
-                {**named, "EndpointConfigName": endpoint.config},
+                endpoint.update_request(),
             ),
             wait=ready,
             undo=Call(

@@ -5,8 +5,8 @@ there:
 
     training job     <project>-<digest of code, data, problem, hyperparameters, image>[-<attempt>]
     tuning job       the same, where the service searches; cut to the 32 signs that it allows
-    model            <project>-<digest of training job and serving image>
-    endpoint config  <project>-<digest of model and endpoint settings>
+    model            <project>-<digest of training job, serving image and endpoint settings>
+    endpoint config  the same
     endpoint         <project>
 
 Each value knows the parameters of the call that creates it (`request`); which calls are needed is
@@ -29,7 +29,7 @@ from infra.images import (
 from infra.package import File, combine, digest_of, short
 from infra.policy import TRUST, execution_policy
 from infra.requests import Request, tagged
-from infra.serving import Endpoint, EndpointConfig, Model, Serving
+from infra.serving import Hosting, Served, Serving, serving
 from infra.training_job import TrainingJob
 from infra.tuning import TuningJob, children_at_a_time
 
@@ -167,6 +167,7 @@ class Desired:
         job: what trains: one training job, or a tuning job whose children do.
         image: our own, where it serves.
         served_by: the URI of the image that serves.
+        hosting: on what it serves.
         retrained: the model that last won a retraining, if any.
     """
 
@@ -178,7 +179,7 @@ class Desired:
     job: TrainingJob | TuningJob
     image: Image | None
     served_by: str
-    instance: str
+    hosting: Hosting
     tags: tuple[tuple[str, str], ...]
     retrained: Retrained | None = None
 
@@ -193,20 +194,8 @@ class Desired:
         job, data = self.job.name(attempt), self.job.model_data(attempt)
         if self.kept:
             job, data = self.kept.job, self.kept.data
-        parts = {"job": job, "image": self.served_by}
-        model = Model(
-            f"{self.project}-{short(combine(parts))}",
-            self.served_by,
-            data,
-            self.role.arn,
-            self.project,
-            self.tags,
-        )
-        settings = {"model": model.name, "instance": self.instance}
-        config = EndpointConfig(
-            f"{self.project}-{short(combine(settings))}", model.name, self.instance, self.tags
-        )
-        return Serving(model, config, Endpoint(self.project, config.name, self.tags))
+        served = Served(job, data, self.served_by, self.role.arn)
+        return serving(self.project, served, self.hosting, self.tags)
 
 
 def bucket_name(aws: Aws, account: Account) -> str:
@@ -299,7 +288,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         served_by=own_image.uri
         if own_image
         else tensorflow_serving_image(account.region, settings.endpoint.instance),
-        instance=settings.endpoint.instance,
+        hosting=Hosting(settings.endpoint.instance),
         tags=tags,
     )
 

@@ -98,6 +98,19 @@ def test_a_line_for_cloudwatch_tells_what_came_since_the_last(tmp_path: Path) ->
     assert periods.line(snapshot(8, errors=errors), 1) is None
 
 
+def test_what_a_rollout_is_judged_by_is_told_of_each_fleet_alone() -> None:
+    periods = Periods("flights", "AllTraffic", snapshot(0), "flights-0123", seconds=10)
+    line = json.loads(periods.line(snapshot(1), 0) or b"")
+    whole, own = line["_aws"]["CloudWatchMetrics"]
+    assert line["EndpointConfigName"] == "flights-0123"
+    assert own["Dimensions"] == [["EndpointName", "VariantName", "EndpointConfigName"]]
+    assert [metric["Name"] for metric in own["Metrics"]] == [
+        "QualityRows", "MissingValues", "UnknownCategories", "OutOfRange",
+    ]  # fmt: skip
+    told = [*whole["Metrics"], *own["Metrics"]]
+    assert {metric["StorageResolution"] for metric in told} == {1}
+
+
 def test_every_metric_stands_in_the_page_for_operators() -> None:
     page = (serving.ROOT / "docs/operating.md").read_text()
     text = prometheus.text([snapshot(1)]).decode()
