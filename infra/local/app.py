@@ -19,7 +19,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from infra.local import control, neighbours, wire
-from infra.local.endpoints import FORWARDED, Endpoints
+from infra.local.endpoints import Endpoints
+from infra.local.invocations import FORWARDED
 from infra.local.models import Models
 from infra.local.record import HEALTH
 from infra.local.state import Cloud, Operation, log_exception

@@ -8,27 +8,24 @@ configuration and tells why, which is what a rollback looks like on AWS.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from infra.local.environment import ACCOUNT, REGION
-from infra.local.fleets import Fleet, FleetError, UnreachableError, Variant, log_group
+from infra.local import invocations
+from infra.local.environment import ACCOUNT
+from infra.local.fleets import Fleet
+from infra.local.instances import FleetError
 from infra.local.models import EndpointConfig, Models
+from infra.local.routing import Router
 from infra.local.state import Answer, Cloud, Operation, arn, log_exception, now, page
 from infra.local.tags import as_pairs
+from infra.local.variants import Variant
 from infra.local.wire import RefusalError, invalid, not_offered
 
 LONGEST_REASON = 1024
 IN_PROGRESS = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
-FORWARDED = {
-    "ContentType": "Content-Type",
-    "Accept": "Accept",
-    "CustomAttributes": "X-Amzn-SageMaker-Custom-Attributes",
-    "InferenceId": "X-Amzn-SageMaker-Inference-Id",
-    "TargetVariant": "X-Amzn-SageMaker-Target-Variant",
-}
 
 
 @dataclass
@@ -43,6 +40,7 @@ class Endpoint:
     status: str = "Creating"
     failure_reason: str | None = None
     fleet: Fleet | None = None
+    router: Router = field(default_factory=Router)
     deployment: Mapping[str, Any] | None = None
     pending: Mapping[str, Any] | None = None
 
@@ -74,7 +72,7 @@ class Endpoint:
                     ],
                     "CurrentWeight": each.weight,
                     "DesiredWeight": each.weight,
-                    "CurrentInstanceCount": sum(one.ready for one in each.instances),
+                    "CurrentInstanceCount": each.running,
                     "DesiredInstanceCount": each.count,
                 }
                 for each in variants
@@ -98,6 +96,7 @@ class Endpoints:
             "DescribeEndpoint": self.describe,
             "ListEndpoints": self.list,
             "UpdateEndpoint": self.update,
+            "UpdateEndpointWeightsAndCapacities": self.update_weights,
             "DeleteEndpoint": self.delete,
         }
 
@@ -152,16 +151,11 @@ class Endpoints:
         _check_deployment(request)
         with self._cloud.lock:
             endpoint = self._find(request["EndpointName"])
-            self._refuse_in_progress(endpoint)
-            if endpoint.status != "InService" or endpoint.fleet is None:
-                raise invalid(
-                    f'Cannot update endpoint "{endpoint.arn}" in status {endpoint.status}. '
-                    "DeleteEndpoint is the only operation that can be performed on it."
-                )
+            old = self._in_service(endpoint)
             config = self._models.config(request["EndpointConfigName"])
             fleet = self._fleet(endpoint.name, config)
             if request.get("RetainAllVariantProperties"):
-                _retain(endpoint.fleet, fleet, request.get("ExcludeRetainedVariantProperties", []))
+                _retain(old, fleet, request.get("ExcludeRetainedVariantProperties", []))
             endpoint.become("Updating")
             endpoint.pending = {
                 "EndpointConfigName": config.name,
@@ -171,6 +165,16 @@ class Endpoints:
             if "DeploymentConfig" in request or not request.get("RetainDeploymentConfig"):
                 endpoint.deployment = request.get("DeploymentConfig")
         self._begin(self._replace, endpoint, fleet)
+        return {"EndpointArn": endpoint.arn}
+
+    def update_weights(self, request: dict[str, Any]) -> Answer:
+        """Change weights at once, and numbers of instances as they come up or go."""
+        with self._cloud.lock:
+            endpoint = self._find(request["EndpointName"])
+            fleet = self._in_service(endpoint)
+            changes = _changes(fleet, request["DesiredWeightsAndCapacities"])
+            endpoint.become("Updating")
+        self._begin(self._rescale, endpoint, changes)
         return {"EndpointArn": endpoint.arn}
 
     def delete(self, request: dict[str, Any]) -> None:
@@ -192,50 +196,11 @@ class Endpoints:
         """
         with self._cloud.lock:
             endpoint = self._endpoints.get(name)
-            fleet = endpoint.fleet if endpoint else None
-        if fleet is None:
+        if endpoint is None or endpoint.fleet is None:
             raise RefusalError(
                 "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found."
             )
-        target = request.get("TargetVariant")
-        chosen = fleet.choose(target)
-        if chosen is None:
-            if target and all(each.name != target for each in fleet.variants):
-                raise RefusalError(
-                    "ValidationError",
-                    f"Variant {target} not found for Endpoint {name} of account {ACCOUNT}.",
-                )
-            raise RefusalError(
-                "ServiceUnavailable", f"No server of endpoint {name} is up; try again.", 503
-            )
-        variant, instance = chosen
-        headers = {FORWARDED[key]: request[key] for key in FORWARDED if key in request}
-        try:
-            status, answered, content = instance.call("/invocations", headers, body)
-        except TimeoutError:
-            raise _model_error(
-                name,
-                0,
-                "Your invocation timed out while waiting for a response from container primary. "
-                "Review the latency metrics for each container in Amazon CloudWatch, resolve the "
-                "issue, and try again.",
-            ) from None
-        except UnreachableError:
-            raise _model_error(
-                name, 0, f"Amazon SageMaker could not get a response from the {name} endpoint."
-            ) from None
-        finally:
-            fleet.done(instance)
-        if not 200 <= status < 300:
-            raise _model_error(name, status, content.decode("utf-8", "replace"))
-        kept = {
-            "Content-Type": answered.get("Content-Type", "application/octet-stream"),
-            "x-Amzn-Invoked-Production-Variant": variant.name,
-        }
-        attributes = answered.get("X-Amzn-SageMaker-Custom-Attributes")
-        if attributes:
-            kept["X-Amzn-SageMaker-Custom-Attributes"] = attributes
-        return kept, content
+        return invocations.invoke(name, endpoint.router, request, body)
 
     def _find(self, name: str) -> Endpoint:
         endpoint = self._endpoints.get(name)
@@ -247,14 +212,21 @@ class Endpoints:
         if endpoint.status in IN_PROGRESS:
             raise invalid(f'Cannot update in-progress endpoint "{endpoint.arn}".')
 
-    def _fleet(self, name: str, config: EndpointConfig) -> Fleet:
-        variants = [
-            Variant(each, self._models.model(each["ModelName"])) for each in config.variants
-        ]
-        return Fleet(self._cloud, name, config.name, variants)
+    def _in_service(self, endpoint: Endpoint) -> Fleet:
+        """The fleet of an endpoint that can be changed."""
+        self._refuse_in_progress(endpoint)
+        if endpoint.status != "InService" or endpoint.fleet is None:
+            raise invalid(
+                f'Cannot update endpoint "{endpoint.arn}" in status {endpoint.status}. '
+                "DeleteEndpoint is the only operation that can be performed on it."
+            )
+        return endpoint.fleet
 
-    def _begin(self, work: Any, endpoint: Endpoint, fleet: Fleet | None) -> None:
-        threading.Thread(target=work, args=(endpoint, fleet), daemon=True).start()
+    def _fleet(self, name: str, config: EndpointConfig) -> Fleet:
+        return Fleet(self._cloud, name, config, self._models)
+
+    def _begin(self, work: Any, endpoint: Endpoint, *more: Any) -> None:
+        threading.Thread(target=work, args=(endpoint, *more), daemon=True).start()
 
     def _bring_up(self, endpoint: Endpoint, fleet: Fleet) -> None:
         reason = _start(fleet)
@@ -263,6 +235,7 @@ class Endpoints:
                 endpoint.become("Failed", reason)
             else:
                 endpoint.fleet = fleet
+                endpoint.router.share((fleet, 1.0))
                 endpoint.become("InService")
 
     def _replace(self, endpoint: Endpoint, fleet: Fleet) -> None:
@@ -273,20 +246,75 @@ class Endpoints:
             return
         with self._cloud.lock:
             old, endpoint.fleet = endpoint.fleet, fleet
+            endpoint.router.share((fleet, 1.0))
             endpoint.config = fleet.config
         if old:
-            old.drain()
             old.stop()
         with self._cloud.lock:
             endpoint.become("InService")
 
+    def _rescale(self, endpoint: Endpoint, changes: Sequence[Change]) -> None:
+        before = [Change(each.variant, each.variant.weight, each.variant.count) for each in changes]
+        reason = _apply(changes)
+        if reason:
+            with self._cloud.lock:
+                endpoint.become("RollingBack", reason)
+            _apply(before)
+        with self._cloud.lock:
+            endpoint.become("InService", reason)
+
     def _take_down(self, endpoint: Endpoint, fleet: Fleet | None) -> None:
         if fleet:
-            fleet.drain()
             fleet.stop()
         with self._cloud.lock:
             del self._endpoints[endpoint.name]
             self._cloud.tags.pop(endpoint.arn, None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a variant is to have."""
+
+    variant: Variant
+    weight: float
+    count: int
+
+
+def _changes(fleet: Fleet, wanted: list[Mapping[str, Any]]) -> list[Change]:
+    """What UpdateEndpointWeightsAndCapacities asks for, checked."""
+    changes = {each.name: Change(each, each.weight, each.count) for each in fleet.variants}
+    names = [each["VariantName"] for each in wanted]
+    for each, name in zip(wanted, names, strict=True):
+        if name not in changes:
+            raise invalid(f'Could not find variant "{name}".')
+        if names.count(name) > 1:
+            raise invalid(f"Variant {name} is named more than once.")
+        if "ServerlessUpdateConfig" in each:
+            raise not_offered("ServerlessUpdateConfig")
+        old = changes[name]
+        changes[name] = Change(
+            old.variant,
+            each.get("DesiredWeight", old.weight),
+            each.get("DesiredInstanceCount", old.count),
+        )
+        if changes[name].count < 1:
+            raise invalid(f"DesiredInstanceCount of variant {name} must be at least 1.")
+    if not any(each.weight > 0 for each in changes.values()):
+        raise invalid("At least one production variant must have a weight greater than 0.")
+    return list(changes.values())
+
+
+def _apply(changes: Sequence[Change]) -> str | None:
+    """Give variants what they are to have; why it failed, if it did."""
+    for each in changes:
+        each.variant.weight = each.weight
+        each.variant.count = each.count
+    try:
+        for each in changes:
+            each.variant.scale(each.count)
+    except FleetError as error:
+        return str(error)
+    return None
 
 
 def _start(fleet: Fleet) -> str | None:
@@ -299,23 +327,6 @@ def _start(fleet: Fleet) -> str | None:
         log_exception()
         return f"Request to service failed. If failure persists after retry, see cloud.log: {error}"
     return None
-
-
-def _model_error(endpoint: str, status: int, message: str) -> RefusalError:
-    side = "client" if 400 <= status < 500 else "server"
-    group = log_group(endpoint)
-    return RefusalError(
-        "ModelError",
-        f'Received {side} error ({status}) from primary with message "{message}". See '
-        f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}"
-        f"#logEventViewer:group={group} in account {ACCOUNT} for more information.",
-        424,
-        {
-            "OriginalStatusCode": status,
-            "OriginalMessage": message,
-            "LogStreamArn": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}",
-        },
-    )
 
 
 def _check_deployment(request: Mapping[str, Any]) -> None:
