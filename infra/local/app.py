@@ -21,11 +21,13 @@ from xml.sax.saxutils import escape
 from infra.local import control, neighbours, wire
 from infra.local.endpoints import Endpoints
 from infra.local.invocations import FORWARDED
+from infra.local.model_packages import ModelPackages
 from infra.local.models import Models
 from infra.local.record import HEALTH
 from infra.local.state import Cloud, Operation, log_exception
 from infra.local.tags import Tags
 from infra.local.training_jobs import TrainingJobs
+from infra.local.transform_jobs import TransformJobs
 from infra.local.tuning_jobs import TuningJobs
 from infra.local.wire import RefusalError
 
@@ -59,12 +61,15 @@ class Application:
     ) -> None:
         self._cloud = cloud
         self._moto = moto
-        models, training = Models(cloud), TrainingJobs(cloud)
+        packages, training = ModelPackages(cloud), TrainingJobs(cloud)
+        models = Models(cloud, packages)
         self._endpoints = Endpoints(cloud, models)
         self._operations: dict[str, Operation] = {
             **training.operations(),
             **TuningJobs(cloud, training).operations(),
+            **packages.operations(),
             **models.operations(),
+            **TransformJobs(cloud, models).operations(),
             **self._endpoints.operations(),
             **Tags(cloud).operations(),
         }

@@ -110,9 +110,10 @@ class Buckets:
                 if not changing:
                     raise
 
-    def upload(self, source: Path, target: Location) -> None:
-        """One file into an object."""
-        self._client.upload_file(str(source), target.bucket, target.key)
+    def upload(self, source: Path, target: Location, *, key: str | None = None) -> None:
+        """One file into an object, encrypted by a key of KMS where one is named."""
+        secret = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else None
+        self._client.upload_file(str(source), target.bucket, target.key, ExtraArgs=secret)
 
     def delete(self, target: Location) -> None:
         """Remove one object; none there is fine."""

@@ -11,7 +11,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.message import Message
 from typing import Any
 
@@ -158,8 +158,14 @@ class Instance:
                     self.ready = True
                     break
 
-    def call(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """POST to the server.
+    def call(
+        self,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | Sequence[bytes],
+        timeout: float = INVOCATION_TIMEOUT,
+    ) -> Answer:
+        """POST to the server, in chunks where the body comes in parts.
 
         Raises:
             TimeoutError: no answer in time.
@@ -169,10 +175,11 @@ class Instance:
             try:
                 connection, used = self._idle.pop(), True
             except IndexError:
-                connection = http.client.HTTPConnection(
-                    ADDRESS, self.port, timeout=INVOCATION_TIMEOUT
-                )
+                connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=timeout)
                 used = False
+            connection.timeout = timeout
+            if connection.sock is not None:
+                connection.sock.settimeout(timeout)
             try:
                 connection.request("POST", path, body=body, headers=dict(headers))
                 response = connection.getresponse()

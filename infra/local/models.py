@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from infra.local.model_packages import ModelPackages
 from infra.local.state import Answer, Cloud, Operation, arn, now, page
 from infra.local.tags import as_pairs
 from infra.local.wire import invalid, not_offered
@@ -14,20 +15,13 @@ from infra.local.wire import invalid, not_offered
 
 @dataclass(frozen=True)
 class Model:
-    """A model as CreateModel gave it."""
+    """A model as CreateModel gave it, and what its one container runs."""
 
     name: str
     arn: str
     created: datetime
     request: Mapping[str, Any]
-
-    @property
-    def container(self) -> Mapping[str, Any]:
-        """Its one container."""
-        one: Mapping[str, Any] = (
-            self.request.get("PrimaryContainer") or self.request["Containers"][0]
-        )
-        return one
+    container: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,9 @@ class EndpointConfig:
 class Models:
     """Every model and every endpoint configuration of this cloud."""
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, packages: ModelPackages) -> None:
         self._cloud = cloud
+        self._packages = packages
         self._models: dict[str, Model] = {}
         self._configs: dict[str, EndpointConfig] = {}
 
@@ -100,16 +95,21 @@ class Models:
             raise not_offered("a model of several containers")
         if "ExecutionRoleArn" not in request:
             raise invalid("ExecutionRoleArn is required.")
-        if not containers[0].get("Image"):
-            raise not_offered("a container without an Image")
-        if containers[0].get("Mode", "SingleModel") != "SingleModel":
+        container = containers[0]
+        if container.get("Mode", "SingleModel") != "SingleModel":
             raise not_offered("multi-model containers")
-        containers[0].setdefault("Mode", "SingleModel")
+        container.setdefault("Mode", "SingleModel")
+        if "ModelPackageName" in container:
+            if "Image" in container or "ModelDataUrl" in container:
+                raise invalid("Specify either ModelPackageName or Image and ModelDataUrl.")
+            container = self._packages.container(container)
+        if not container.get("Image"):
+            raise not_offered("a container without an Image")
         model_arn = arn("model", name)
         with self._cloud.lock:
             if name in self._models:
                 raise invalid(f'Cannot create already existing model "{model_arn}".')
-            self._models[name] = Model(name, model_arn, now(), request)
+            self._models[name] = Model(name, model_arn, now(), request, container)
             self._cloud.tags[model_arn] = as_pairs(request.get("Tags", []))
         return {"ModelArn": model_arn}
 

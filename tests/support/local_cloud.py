@@ -34,10 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        self.answer(503 if os.environ.get("UNHEALTHY") else 200, b"")
+        if self.path == "/execution-parameters":
+            self.answer(200, os.environ.get("WANTED", "").encode())
+        else:
+            self.answer(503 if os.environ.get("UNHEALTHY") else 200, b"")
 
     def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.read_body()
         if body == b"crash":
             os._exit(1)
         if body.startswith(b"status "):
@@ -58,6 +61,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, json.dumps(about).encode())
         else:
             self.answer(200, body)
+
+    def read_body(self):
+        if "Content-Length" in self.headers:
+            return self.rfile.read(int(self.headers["Content-Length"]))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def answer(self, status, body):
         head = (

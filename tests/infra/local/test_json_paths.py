@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -69,10 +70,8 @@ def test_a_row_of_csv_knows_places_only(path: str, for_csv: bool) -> None:
 
 @given(st.text(max_size=63))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        json_paths.parse("$" + text)
-    except PathError as error:
-        assert text in str(error) or repr("$" + text) in str(error)
+    with contextlib.suppress(PathError):
+        assert json_paths.parse("$" + text).text == "$" + text
 
 
 @given(st.lists(st.integers(), min_size=1), st.integers(-9, 9), st.integers(-9, 9))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -149,10 +150,8 @@ def test_what_does_not_fit_fails_the_file_with_the_reason(
 def test_any_bytes_are_joined_or_refused(content: bytes, answer: bytes) -> None:
     for media in records.FORMATS:
         plan = replace(LINES, media=media, join=True, keep=json_paths.parse("$[0]"))
-        try:
-            transformed(plan, content, lambda _: answer)
-        except RecordError as error:
-            assert str(error)
+        with contextlib.suppress(RecordError):
+            assert isinstance(transformed(plan, content, lambda _: answer), bytes)
 
 
 @pytest.mark.parametrize(
