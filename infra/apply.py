@@ -100,7 +100,12 @@ def _undo(step: Step, executor: Executor, failure: KitError) -> None:
 
 
 class CloudExecutor:
-    """Makes the calls, keeps the record, and shows how far it is."""
+    """Makes the calls, keeps the record, and shows how far it is.
+
+    Args:
+        guard: asked before each call; raises where somebody else is at work by now.
+        opened: called when the bucket was made, in which record and lock lie.
+    """
 
     def __init__(
         self,
@@ -109,6 +114,8 @@ class CloudExecutor:
         progress: Progress,
         build: Path,
         *,
+        guard: Callable[[], None] = lambda: None,
+        opened: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -116,6 +123,8 @@ class CloudExecutor:
         self._store = store
         self._progress = progress
         self._build = build
+        self._guard = guard
+        self._opened = opened
         self._clock = clock
         self._sleep = sleep
         self._watch = Watch(cloud, progress, clock, sleep)
@@ -126,6 +135,7 @@ class CloudExecutor:
         self.current = step
         self._progress.status(step.title)
         if step.call is not None:
+            self._guard()
             # The record lies in the bucket, so the bucket alone is recorded after it was made.
             entries = [Entry(step.kind, step.name)] if step.kind in KINDS else []
             if step.kind != "bucket":
@@ -133,6 +143,7 @@ class CloudExecutor:
             self._call(step.call)
             if step.kind == "bucket":
                 self.keep(entries)
+                self._opened()
         if step.wait is not None:
             self._watch.until(step.wait)
         self.current = None
@@ -143,6 +154,10 @@ class CloudExecutor:
             return False
         if step.action == "update" and step.kind == "endpoint":
             return self._undo_update(step, step.undo)
+        if step.kind == "endpoint" and step.wait:
+            found = observe.endpoint(self._cloud, step.name)
+            if found is None or found.config != step.wait.config:
+                return False  # somebody else's, made in the same moment
         try:
             self._cloud.call(step.undo.service, step.undo.operation, step.undo.parameters)
         except Exception as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, Self
 
@@ -41,6 +42,9 @@ class Progress(Protocol):
 
     def trials(self, found: Sequence[Trial], total: int | None) -> None:
         """The trials of a search so far, of so many (None: nobody knows)."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Meanwhile others may write to the terminal, and read from it."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -101,6 +105,10 @@ class Lines:
             if trial.state != "runs" and ended and trial.number not in self._told:
                 self._told.add(trial.number)
                 self.advance("trial", trial.number, total, told(trial, found))
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Lines are in nobody's way."""
+        return nullcontext()
 
     def __enter__(self) -> Self:
         """Nothing to prepare."""
@@ -182,6 +190,16 @@ class Screen:
             "trial", len(ended), total, "" if lowest is None else f"best={lowest.loss:.5g}"
         )
         self._bars.table = drawn(found, self._console.height) if found else None
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Stop drawing for as long."""
+        self._clear()
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.start()
 
     def __enter__(self) -> Self:
         """Start drawing."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
 from infra.kinds import KINDS, TABLE
+from infra.lock import Lock
 from infra.observe import describe, endpoint
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
@@ -62,15 +63,27 @@ def deletions(record: Record) -> tuple[Deletion, ...]:
 
 
 def teardown(
-    cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], None]
+    cloud: Cloud,
+    store: RecordStore,
+    record: Record,
+    say: Callable[[str], None],
+    guard: Callable[[], None] = lambda: None,
 ) -> Record:
     """Delete everything outside of S3; what is left in the record.
+
+    Args:
+        cloud: where it is.
+        store: the record in it.
+        record: what it says.
+        say: told of each deletion.
+        guard: asked before each; raises where somebody else is at work by now.
 
     Raises:
         DeploymentError: AWS refuses one; those before it are gone and struck from the record.
     """
     watch = Watch(cloud, Lines(0))
     for deletion in deletions(record):
+        guard()
         try:
             stranger = _stranger(cloud, store.project, deletion.entry)
             if not stranger:
@@ -82,11 +95,17 @@ def teardown(
     return record
 
 
-def wipe(cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], None]) -> None:
+def wipe(
+    cloud: Cloud,
+    store: RecordStore,
+    record: Record,
+    say: Callable[[str], None],
+    lock: Lock | None = None,
+) -> None:
     """Delete what deploy and its jobs put into S3, and the bucket if it was made for it.
 
     The record goes last but one, so that an interrupted wipe can be repeated; the bucket only goes
-    when nothing of others is in it.
+    when nothing of others is in it. The lock lies in the bucket, too, so it is let go before that.
 
     Raises:
         DeploymentError: S3 refuses.
@@ -95,6 +114,8 @@ def wipe(cloud: Cloud, store: RecordStore, record: Record, say: Callable[[str], 
         _empty(cloud, store)
         store.delete()
         say(store.prefix)
+        if lock:
+            lock.release()
         for bucket in record.of("bucket"):
             if not cloud.call("s3", "list_objects_v2", {"Bucket": bucket}).get("Contents"):
                 cloud.call("s3", "delete_bucket", {"Bucket": bucket})

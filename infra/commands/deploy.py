@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from infra.record import RecordStore
     from infra.trials import Trial
     from shared.bundle import Bundle
+    from shared.errors import DeploymentError
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,23 +117,34 @@ class Deployment:
         from infra.apply import CloudExecutor, apply, found
         from infra.aws import connect
         from infra.check import check
+        from infra.lock import Lock
         from infra.record import RecordStore
+        from infra.resources import bucket_name
 
         target = self._args.target
         shown.stage("local cloud" if target == "local" else "AWS account")
         cloud = connect(target, settings.aws)
-        shown.done(place(target, cloud.account.region, cloud.account.id))
+        store = RecordStore(cloud, bucket_name(settings.aws, cloud.account), settings.name)
+        with Lock(cloud, store, self._again, shown) as lock:
+            plan = self._plan(settings, cloud)
+            shown.done(place(target, cloud.account.region, cloud.account.id))
+            if plan.trains:
+                check(settings)
 
-        plan = self._plan(settings, cloud)
-        if plan.trains:
-            check(settings)
-        store = RecordStore(cloud, plan.desired.bucket.name, settings.name)
-        self._executor = CloudExecutor(cloud, store, shown, build)
-        with self._noted(store, plan):
-            apply(plan, self._executor, shown, self.stages)
-            self._executor.keep(found(plan))
-            self._look_back(cloud, plan, build)
-            self._finish(cloud, store, plan, build, shown)
+            def opened() -> None:
+                """There is a bucket now, and so there can be a lock: the plan must still hold."""
+                lock.acquire()
+                if self._plan(settings, cloud).steps != plan.steps[1:]:
+                    raise _overtaken(self._again)
+
+            self._executor = CloudExecutor(
+                cloud, store, shown, build, guard=lock.check, opened=opened
+            )
+            with self._noted(store, plan):
+                apply(plan, self._executor, shown, self.stages)
+                self._executor.keep(found(plan))
+                self._look_back(cloud, plan, build)
+                self._finish(cloud, store, plan, build, shown)
 
     @contextmanager
     def _noted(self, store: RecordStore, plan: Plan) -> Iterator[None]:
@@ -248,6 +260,16 @@ class Deployment:
             (typed("logs", self._args), "read what training and endpoint wrote"),
         ]
         return f"\n{head}\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"
+
+
+def _overtaken(again: str) -> DeploymentError:
+    from shared.errors import DeploymentError
+
+    return DeploymentError(
+        "something was made for this project while its plan was looked at",
+        where="the account",
+        cure=f"Run `{again}` again: it plans with what is there now.",
+    )
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Delete."""
     from infra import project
     from infra.aws import find, local_root
+    from infra.lock import Lock
+    from infra.progress import Lines
     from infra.record import RecordStore
     from infra.resources import bucket_name
     from infra.teardown import deletions, teardown, wipe
@@ -40,23 +42,24 @@ def run(args: argparse.Namespace) -> int:
         return 0
     where = place(args.target, cloud.account.region, cloud.account.id)
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
-    record = store.load()
-    stays = bool(record.entries) and not args.data
-    if record.deployed or (args.data and record.entries):
-        print(f"On {where} this goes:")
-        for deletion in deletions(record):
-            print(f"  {deletion.title}")
-        if args.data:
-            print(f"  data, code, checkpoints and bundles under {store.prefix}")
-        if args.target == "aws" and not args.yes and not confirmed("Delete all of it?"):
-            print("Nothing was deleted. (YES=1 or --yes answers the question.)")
-            return 1
-        record = teardown(cloud, store, record, _say)
-        if args.data:
-            wipe(cloud, store, record, _say)
-        print(f"{file.name} is gone.")
-    else:
-        print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
+    with Lock(cloud, store, typed("destroy", args), Lines(0)) as lock:
+        record = store.load()
+        stays = bool(record.entries) and not args.data
+        if record.deployed or (args.data and record.entries):
+            print(f"On {where} this goes:")
+            for deletion in deletions(record):
+                print(f"  {deletion.title}")
+            if args.data:
+                print(f"  data, code, checkpoints and bundles under {store.prefix}")
+            if args.target == "aws" and not args.yes and not confirmed("Delete all of it?"):
+                print("Nothing was deleted. (YES=1 or --yes answers the question.)")
+                return 1
+            record = teardown(cloud, store, record, _say, lock.check)
+            if args.data:
+                wipe(cloud, store, record, _say, lock)
+            print(f"{file.name} is gone.")
+        else:
+            print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
     living = others(cloud, store.bucket) if args.target == "local" else []
     if stays and (args.target == "aws" or living):
         print(

@@ -83,16 +83,12 @@ class Retraining(Deployment):
         self._location = new_rows(self._args.data)
 
     def _deploy(self, settings: Settings, build: Path, shown: Progress) -> None:
-        from infra.apply import CloudExecutor, apply, found
+        from infra.apply import CloudExecutor
         from infra.aws import find
-        from infra.check import check_new
-        from infra.outputs import fetch_bundle, fetch_report
-        from infra.prepare import prepare_retraining
+        from infra.lock import Lock
         from infra.record import RecordStore
         from infra.resources import bucket_name
-        from infra.retraining import deployed
         from shared.errors import DeploymentError
-        from shared.retraining import OUTCOME, Outcome
 
         target = self._args.target
         shown.stage("deployed model")
@@ -104,10 +100,25 @@ class Retraining(Deployment):
                 cure=f"Deploy it first: {typed('deploy', self._args)}",
             )
         store = RecordStore(cloud, bucket_name(settings.aws, cloud.account), settings.name)
+        with Lock(cloud, store, self._again, shown) as lock:
+            self._executor = CloudExecutor(cloud, store, shown, build, guard=lock.check)
+            self._retrain(settings, cloud, store, build, shown)
+
+    def _retrain(
+        self, settings: Settings, cloud: Cloud, store: RecordStore, build: Path, shown: Progress
+    ) -> None:
+        from infra.apply import apply, found
+        from infra.check import check_new
+        from infra.outputs import fetch_bundle, fetch_report
+        from infra.prepare import prepare_retraining
+        from infra.retraining import deployed
+        from shared.retraining import OUTCOME, Outcome
+
+        assert self._executor is not None
         record = store.load()
         serving = deployed(cloud, settings.name, record)
         check_new(self._location, fetch_bundle(cloud, serving.data, build / "champion").schema)
-        where = place(target, cloud.account.region, cloud.account.id)
+        where = place(self._args.target, cloud.account.region, cloud.account.id)
         shown.done(f"{serving.job}, on {where}")
 
         made = prepare_retraining(settings, cloud, self._location, serving, record)
@@ -116,7 +127,6 @@ class Retraining(Deployment):
                 "The project asks for something else than what the deployed model was trained "
                 f"with: `{typed('deploy', self._args)}` would train anew."
             )
-        self._executor = CloudExecutor(cloud, store, shown, build)
         apply(made.plan, self._executor, shown, ("upload", "train"))
         self._executor.keep(found(made.plan))
 

@@ -49,12 +49,13 @@ def run(name: str, file: Path, *words: str) -> Said:
 
 
 def test_destroy_asks_and_without_an_answer_deletes_nothing(cloud: FakeCloud, file: Path) -> None:
-    changes = cloud.changes
+    before = dict(cloud.objects)
     said = run("destroy", file)
     assert said.code == 1
     assert "endpoint small" in said.out
     assert "Nothing was deleted" in said.out
-    assert cloud.changes == changes
+    assert cloud.objects == before
+    assert not [call for call in cloud.calls if call.startswith(("stop", "delete_e", "delete_r"))]
 
 
 def test_destroy_with_yes_deletes_and_says_what_stays(cloud: FakeCloud, file: Path) -> None:

@@ -149,12 +149,13 @@ class FakeCloud:
         IfMatch: str | None = None,
         IfNoneMatch: str | None = None,
         **rest: Any,
-    ) -> None:
+    ) -> dict[str, Any]:
         if Bucket not in self.buckets:
             raise refused("PutObject", "NoSuchBucket")
         if (IfMatch and IfMatch != self._etag(Key)) or (IfNoneMatch and Key in self.objects):
             raise refused("PutObject", "PreconditionFailed")
         self.objects[Key] = Body
+        return {"ETag": self._etag(Key)}
 
     def upload_file(self, Filename: str, Bucket: str, Key: str, ExtraArgs: Any) -> None:
         self.put_object(Bucket, Key, Path(Filename).read_bytes())
