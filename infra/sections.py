@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from infra.rollout import LIMITS, LONGEST_WAIT, MOST_ALARMS, Kind, Thresholds
 from infra.units import seconds, share
 from shared import documents
 from shared.problem import MOST_TRIALS, Container, ThresholdRule
@@ -79,6 +80,7 @@ Share = Annotated[float, BeforeValidator(share)]
 Parallel = Annotated[Literal["auto"] | int, PlainValidator(_auto_or_count)]
 Table = dict[str, Any]
 
+_WAIT = 'a duration such as "10m", 1h at most'
 _DURATION = 'a duration such as "45s", "10m" or "1h30m"'
 _INSTANCE = 'an instance type such as "ml.m5.xlarge"'
 
@@ -186,6 +188,76 @@ class RetrainingSection(Section):
     )
 
 
+def _period(value: float) -> float:
+    # What CloudWatch can measure over: 10 and 30 seconds, and whole minutes.
+    if value in (10, 30) or (value % 60 == 0 and 60 <= value <= 3600):
+        return value
+    raise ValueError
+
+
+class ThresholdsSection(Section):
+    """[endpoint].rollout.thresholds: when the new version counts as broken."""
+
+    errors: Share = Field(
+        default=Thresholds.errors, lt=1, description='a share such as 0.01 or "1%", below 1'
+    )
+    latency: Duration = Field(
+        default=Thresholds.latency,
+        gt=0,
+        le=60,
+        description='a duration such as "500ms", 1m at most',
+    )
+    unusual: float = Field(
+        default=Thresholds.unusual, gt=0, description="a number of values a row, above 0"
+    )
+    period: Annotated[Duration, AfterValidator(_period)] = Field(
+        default=float(Thresholds.period), description='"10s", "30s" or whole minutes such as "1m"'
+    )
+
+
+def _alarms(value: Any) -> Any:
+    named = isinstance(value, list) and 0 < len(value) <= MOST_ALARMS
+    if value in ("default", "none") or (
+        named and all(isinstance(name, str) and 0 < len(name) <= 255 for name in value)
+    ):
+        return value
+    raise ValueError
+
+
+Alarms = Annotated[Literal["default", "none"] | list[str], PlainValidator(_alarms)]
+
+
+class RolloutSection(Section):
+    """[endpoint].rollout: how traffic moves to a new version."""
+
+    kind: Kind = Field(
+        default="canary", description='"all-at-once", "canary", "linear" or "rolling"'
+    )
+    percent: int | None = Field(
+        default=None, ge=1, le=50, description="a whole number from 1 to 50"
+    )
+    bake: Duration | None = Field(default=None, le=LONGEST_WAIT, description=_WAIT)
+    wait: Duration | None = Field(default=None, le=LONGEST_WAIT, description=_WAIT)
+    keep_old: Duration | None = Field(default=None, le=LONGEST_WAIT, description=_WAIT)
+    limit: Duration = Field(
+        default=3600.0,
+        ge=LIMITS[0],
+        le=LIMITS[1],
+        description='a duration such as "1h", from 10m to 8h',
+    )
+    alarms: Alarms = Field(
+        default="default",
+        description=f'"default", "none" or a list of 1 to {MOST_ALARMS} names of alarms',
+    )
+    thresholds: ThresholdsSection = Field(default_factory=ThresholdsSection)
+
+
+class BesideSection(Section):
+    """[endpoint].shadow and ab: the new version beside the old one."""
+
+    share: Share = Field(gt=0, description='a share such as 0.1 or "10%", above 0')
+
+
 class EndpointSection(Section):
     """[endpoint]: what serves."""
 
@@ -197,7 +269,9 @@ class EndpointSection(Section):
         default="ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
     )
     scaling: Later = None
-    rollout: Later = None
+    rollout: RolloutSection | None = None
+    shadow: BesideSection | None = None
+    ab: BesideSection | None = None
     capture: Annotated[float, _only(0.0)] = 0.0
 
 

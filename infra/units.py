@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
 
 
 def seconds(text: object) -> float:
-    """Seconds in a duration such as "45s", "10m", "1h30m", "2 d".
+    """Seconds in a duration such as "500ms", "45s", "10m", "1h30m", "2 d".
 
     Raises:
         ValueError: it is not written like one.

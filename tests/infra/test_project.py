@@ -337,9 +337,9 @@ MISTAKES = {
         '"realtime"',
     ),
     "a rollout": (
-        ("[tuning]", '[endpoint]\nrollout = { kind = "canary" }\n[tuning]'),
-        "endpoint.rollout: this is not available yet",
-        "leave the key out",
+        ("[tuning]", '[endpoint]\nrollout = { kind = "canary", percent = 60 }\n[tuning]'),
+        "endpoint.rollout.percent: 60 is not allowed",
+        "a whole number from 1 to 50",
     ),
     "an approval": (
         ("[tuning]", "[deploy]\nrequire_approval = true\n[tuning]"),

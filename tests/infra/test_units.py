@@ -9,7 +9,15 @@ from infra.units import rounded, seconds, share, short_size, short_time
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("45s", 45), ("10m", 600), ("1h", 3600), ("1h30m", 5400), ("2 d", 172_800), ("1.5H", 5400)],
+    [
+        ("500ms", 0.5),
+        ("45s", 45),
+        ("10m", 600),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("2 d", 172_800),
+        ("1.5H", 5400),
+    ],
 )
 def test_a_duration_is_read(text: str, expected: float) -> None:
     assert seconds(text) == expected
