@@ -1,31 +1,32 @@
 """More than the server can take: ten times as many connections as it lets requests in.
 
 Goodput is what it still answers with 200, as a share of its capacity; all other requests get their
-503. Then requests of 10,000 rows, likewise. After each flood one request at a time asks whether
-the server is back to normal.
+503. Then requests of 10,000 rows, likewise. Before and after each flood the same few requests a
+second tell what is normal and when the server is back to it.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import load
 from benchmarks.figures import Figure
-from benchmarks.load import Capacity
+from benchmarks.load import Answer, Capacity, Latency
 from benchmarks.running import Running
 from inference import limits
 
 TIMES = 10
 ROUNDS = 3
 SECONDS = 4.0
-WATCHED_SECONDS = 2.0
+PROBES = 200
+"""A second: a few per cent of the capacity."""
+USUAL_SECONDS, WATCHED_SECONDS = 1.0, 2.0
 WINDOW_SECONDS = 0.1
 SLOWED = 2.0
 STEADY = 3
-PROBES = 100
 
 
 def figures(server: Running, rows: Path, large: Path, workers: int) -> Iterator[Figure]:
@@ -40,15 +41,14 @@ def figures(server: Running, rows: Path, large: Path, workers: int) -> Iterator[
     one_row = ("one row", rows, "application/json", 16, limits.IN_FLIGHT)
     few = workers * limits.LARGE_IN_FLIGHT
     many_rows = ("10,000 rows", large, "text/csv", few, limits.LARGE_IN_FLIGHT)
-    body = rows.read_bytes().partition(b"\0")[0]
     for name, bodies, content_type, few, allowed in (one_row, many_rows):
         connections = TIMES * allowed * workers
         shares, seconds = [], []
         before = _load(server, bodies, content_type, few)
         for _ in range(ROUNDS):
-            usual = statistics.median(_probe(server.port, body) for _ in range(PROBES))
+            usual = Latency.of(_probe(server, rows, USUAL_SECONDS)).p50
             flood = _load(server, bodies, content_type, connections)
-            seconds.append(_recovery(server.port, body, usual))
+            seconds.append(recovery(_probe(server, rows, WATCHED_SECONDS), usual))
             after = _load(server, bodies, content_type, few)
             capacity = (before.good + after.good) / 2
             shares.append(flood.good / capacity)
@@ -70,33 +70,27 @@ def _load(server: Running, bodies: Path, content_type: str, connections: int) ->
     )
 
 
-def _probe(port: int, body: bytes) -> float:
-    """Seconds of one request on a connection of its own; infinite unless its answer is a 200."""
-    started = time.perf_counter()
-    try:
-        status, _ = load.ask(port, body)
-    except OSError:
-        return float("inf")
-    return time.perf_counter() - started if status == 200 else float("inf")
+def _probe(server: Running, rows: Path, seconds: float) -> list[Answer]:
+    return load.paced(server.port, rows, rate=PROBES, seconds=seconds)
 
 
-def _recovery(port: int, body: bytes, usual: float) -> float:
+def recovery(answers: Sequence[Answer], usual: float) -> float:
     """Seconds until the last refusal, and until answers take about as long as usual again.
 
-    They do from the first of STEADY windows in a row whose median is at most SLOWED times `usual`.
+    They do from the first of STEADY windows in a row whose median is at most SLOWED times `usual`,
+    seconds, which must have been found at the same rate: a server that sleeps between two requests
+    takes longer for each. Infinite when they do not, or when the last request is refused.
     """
-    started = time.perf_counter()
-    refused = 0.0
-    normal: list[float] = []
-    steady = None
-    while (begun := time.perf_counter() - started) < WATCHED_SECONDS:
-        probes = []
-        while time.perf_counter() - started < begun + WINDOW_SECONDS:
-            probes.append(_probe(port, body))
-            time.sleep(0.002)
-        if max(probes) == float("inf"):
-            refused = time.perf_counter() - started
-        normal = [*normal, begun] if statistics.median(probes) <= SLOWED * usual else []
-        if steady is None and len(normal) == STEADY:
-            steady = normal[0]
-    return max(refused, WATCHED_SECONDS if steady is None else steady)
+    refused = [one.due for one in answers if one.status != 200]
+    if refused and refused[-1] == answers[-1].due:
+        return math.inf
+    windows: dict[int, list[float]] = {}
+    for one in answers:
+        windows.setdefault(int(one.due / WINDOW_SECONDS), []).append(one.latency)
+    steady = 0
+    for number, latencies in windows.items():
+        steady = steady + 1 if statistics.median(latencies) <= SLOWED * usual else 0
+        if steady == STEADY:
+            begun = (number - STEADY + 1) * WINDOW_SECONDS
+            return max([begun, *refused[-1:]])
+    return math.inf

@@ -14,13 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import load, running
+from benchmarks.load import Latency
 from benchmarks.running import Running
 from benchmarks.servers import SERVERS
 from inference import handler
 
 WORKERS = 2
 ROUNDS, ROUND_SECONDS = 5, 3.0
-PACED_ROUNDS, PACED_SECONDS = 3, 3.0
+PACED_ROUNDS, PACED_SECONDS = 5, 3.0
+PACED_WARM = 0.5
+"""Seconds at the beginning of a round at half load that are not counted: connections are opened."""
+WARM_STEADY, WARM_RISE, WARM_MOST = 4, 1.03, 60
+""""Warm" is a server whose rate has not risen by 3 % for four seconds: Java compiles what is busy
+for tens of seconds."""
 CHECKED_ROWS = 20
 TOLERANCE = 1e-5
 
@@ -31,16 +37,14 @@ class Measured:
 
     Attributes:
         capacity: requests a second.
-        p50, p99: seconds, at half of the capacity.
+        paced: at half of the capacity.
         cpu: processor microseconds a request, at capacity.
         memory: megabytes after all rounds.
         problems: why it does not count.
     """
 
     capacity: list[float] = field(default_factory=list)
-    p50: list[float] = field(default_factory=list)
-    p99: list[float] = field(default_factory=list)
-    late: list[float] = field(default_factory=list)
+    paced: list[Latency] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     memory: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -87,7 +91,6 @@ def compare(
 ) -> dict[str, Measured]:
     """Start all `names`, check their answers, and measure them in turn."""
     found = {name: Measured() for name in names}
-    whole = [load.request(body) for body in requests.bodies]
     with contextlib.ExitStack() as stack:
         servers: dict[str, Running] = {}
         for name in names:
@@ -99,9 +102,11 @@ def compare(
                 found[name].problems.append("does not start")
                 continue
             found[name].problems += _wrong(servers[name], requests)
-            load.capacity(servers[name].port, requests.file, seconds=1)
             servers[name].sleep()
         names = list(servers)
+        warmed = {name: _warm(servers[name], requests) for name in names}
+        told = (f"{name} {seconds}" for name, seconds in warmed.items())
+        print(f"  seconds at capacity until warm: {', '.join(told)}", flush=True)
         for number in range(rounds):
             for name in _rotated(names, number):
                 _capacity_round(servers[name], requests, seconds, found[name])
@@ -110,12 +115,24 @@ def compare(
             )
         for number in range(paced_rounds):
             for name in _rotated(names, number):
-                _paced_round(servers[name], whole, found[name])
+                _paced_round(servers[name], requests, found[name])
         for name in names:
             with servers[name].awake():
                 found[name].problems += _wrong(servers[name], requests)
                 found[name].memory = servers[name].memory()
     return found
+
+
+def _warm(server: Running, requests: Requests) -> int:
+    """Load until the rate rises no more; the seconds that it took."""
+    best, since, seconds = 0.0, 0, 0
+    with server.awake():
+        while since < WARM_STEADY and seconds < WARM_MOST:
+            rate = load.capacity(server.port, requests.file, seconds=1).good
+            since = 0 if rate > best * WARM_RISE else since + 1
+            best = max(best, rate)
+            seconds += 1
+    return seconds
 
 
 def _capacity_round(server: Running, requests: Requests, seconds: float, into: Measured) -> None:
@@ -131,15 +148,15 @@ def _capacity_round(server: Running, requests: Requests, seconds: float, into: M
         into.problems.append(f"errors under load ({got.refused:.1%} refused, {got.broken} broken)")
 
 
-def _paced_round(server: Running, whole: Sequence[bytes], into: Measured) -> None:
+def _paced_round(server: Running, requests: Requests, into: Measured) -> None:
     rate = statistics.median(into.capacity) / 2
     if not rate:
         return
     with server.awake():
-        got = load.paced(server.port, whole, rate=rate, seconds=PACED_SECONDS)
-    into.p50.append(got.p50)
-    into.p99.append(got.p99)
-    into.late.append(got.late)
+        seconds = PACED_WARM + PACED_SECONDS
+        answers = load.paced(server.port, requests.file, rate=rate, seconds=seconds)
+    got = Latency.of([one for one in answers if one.due >= PACED_WARM])
+    into.paced.append(got)
     if got.failed:
         into.problems.append(f"errors at half load ({got.failed} of {got.sent})")
 

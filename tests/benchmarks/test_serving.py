@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import load, running, serving, turns
+from benchmarks import load, overload, running, serving, turns
+from benchmarks.load import Answer, Latency
+from benchmarks.servers import SERVERS
 from benchmarks.turns import Measured, Requests
 from tests.support import bundles
 
@@ -51,21 +53,86 @@ def answering(pause: Callable[[int], float]) -> Iterator[int]:
             thread.join()
 
 
-def test_a_stall_is_charged_for_every_request_that_was_due_meanwhile() -> None:
+paces = pytest.mark.skipif(not shutil.which("cc"), reason="there is no C compiler")
+
+
+@pytest.fixture
+def bodies(tmp_path: Path) -> Path:
+    file = tmp_path / "bodies"
+    file.write_bytes(b'{"a": 1}\0{}')
+    return file
+
+
+@paces
+def test_a_stall_is_charged_for_every_request_that_was_due_meanwhile(bodies: Path) -> None:
     stall = 0.4
     with answering(lambda number: stall if number == 20 else 0.0) as port:
-        found = load.paced(port, [load.request(b"{}")], rate=200, seconds=0.4, connections=1)
+        answers = load.paced(port, bodies, rate=200, seconds=0.4, connections=1)
+    found = Latency.of(answers)
     assert (found.sent, found.failed) == (80, 0)
     # 60 of 80 requests fell due during the stall, or waited behind those: half of all had to wait.
     assert found.p50 >= stall / 4
     assert found.p99 >= stall * 0.9
 
 
-def test_what_is_never_answered_counts_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+@paces
+def test_one_slow_answer_in_fifty_shows_in_the_p99(bodies: Path) -> None:
+    pause = 0.1
+    with answering(lambda number: pause * (number % 50 == 0)) as port:
+        found = Latency.of(load.paced(port, bodies, rate=500, seconds=1))
+    assert found.failed == 0
+    assert found.p99 >= pause > found.p50
+
+
+@paces
+def test_requests_are_due_at_an_even_rate(bodies: Path) -> None:
+    with answering(lambda number: 0.0) as port:
+        answers = load.paced(port, bodies, rate=400, seconds=0.25)
+    assert [one.due for one in answers] == pytest.approx([n / 400 for n in range(100)])
+    assert all(one.latency > 0 <= one.late for one in answers)
+
+
+@paces
+def test_what_is_refused_or_never_answered_counts_as_failed(
+    bodies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(load, "ANSWER_SECONDS", 0.2)
-    with answering(lambda number: 5.0 if number == 3 else 0.0) as port:
-        found = load.paced(port, [load.request(b"{}")], rate=100, seconds=0.1, connections=4)
-    assert found.failed == 1
+    with answering(lambda number: 30.0 if number == 3 else 0.0) as port:
+        answers = load.paced(port, bodies, rate=100, seconds=0.1, connections=4)
+    assert [one.status for one in answers].count(0) == 1
+    assert max(one.latency for one in answers) == math.inf
+    nobody = running.free_port()
+    assert Latency.of(load.paced(nobody, bodies, rate=100, seconds=0.1)).failed == 10
+
+
+def test_the_time_that_a_request_waits_for_a_connection_counts_and_lateness_does_not() -> None:
+    punctual = load._answer(due=0, free=0, sent=1_000_000, answered=3_000_000, status=200)
+    waited = load._answer(due=0, free=1_000_000, sent=1_500_000, answered=3_000_000, status=200)
+    assert (punctual.latency, punctual.late) == pytest.approx((0.002, 0.001))
+    assert (waited.latency, waited.late) == pytest.approx((0.003, 0.0005))
+
+
+def watched(bad: float, *, status: int = 200) -> list[Answer]:
+    """Two seconds of answers that take 10 ms, or have a status, until `bad` seconds have passed."""
+    rest = [Answer(n / 100, 0.001, 0.0, 200) for n in range(200)]
+    return [Answer(one.due, 0.01, 0.0, status) if one.due < bad else one for one in rest]
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [
+        (watched(0.0), 0.0),
+        (watched(0.5), 0.5),
+        (watched(0.36), 0.4),
+        (watched(0.03, status=503), 0.02),
+        (watched(1.9), math.inf),
+        (watched(3.0, status=503), math.inf),
+    ],
+)
+def test_back_to_normal_is_after_the_last_refusal_and_the_last_slow_window(
+    answers: list[Answer], seconds: float
+) -> None:
+    assert overload.recovery(answers, usual=0.001) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 2), (0.99, 4), (0.25, 1), (1.0, 4)])
@@ -74,13 +141,41 @@ def test_a_quantile_is_one_of_the_values(share: float, value: float) -> None:
     assert load.quantile([], share) == math.inf
 
 
+def measured(late: float) -> Measured:
+    paced = Latency(p50=0.001, p99=0.002, late_p50=0.0, late_p99=late, failed=0, sent=9)
+    return Measured([10.0], [paced], memory=1)
+
+
 def test_a_server_with_problems_gives_no_figure() -> None:
-    found = {name: Measured([10.0], [0.001], [0.002], memory=1) for name in ("ours", "mms")}
+    found = {name: measured(late=0.0) for name in ("ours", "mms")}
     assert [figure.value for figure in serving.ratios(found)] == [1.0, 2.0]
     found["mms"].problems.append("errors under load")
     assert [figure.value for figure in serving.ratios(found)] == [2.0]
     found["ours"].problems.append("answers 500")
     assert list(serving.ratios(found)) == []
+
+
+def test_a_generator_that_was_late_gives_no_figure_and_says_so() -> None:
+    found = {"ours": measured(late=0.0009)}
+    assert [figure.value for figure in serving.ratios(found)] == [2.0]
+    assert "NOT TO BE BELIEVED" not in serving.table(found)
+    found = {"ours": measured(late=0.0011)}
+    assert list(serving.ratios(found)) == []
+    assert "NOT TO BE BELIEVED" in serving.table(found)
+
+
+def test_a_server_is_warm_when_its_rate_rises_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([100, 150, 151, 200, 202, 201, 190, 203, 500])
+    asked: list[object] = []
+
+    def capacity(*given: object, **_: object) -> load.Capacity:
+        asked.append(given)
+        return load.Capacity(next(rates), 1, 0.0, 0)
+
+    monkeypatch.setattr(load, "capacity", capacity)
+    nobody = running.Running(SERVERS["ours"], port=1, group=2**22 + 1, seconds=0.0)
+    requests = Requests(Path("rows"), Path("first"), [], [])
+    assert turns._warm(nobody, requests) == len(asked) == 8
 
 
 def test_a_server_that_is_not_there_is_refused() -> None:
@@ -89,11 +184,13 @@ def test_a_server_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.slow
+@paces
 @pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_two_servers_take_turns_and_are_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(turns, "PACED_SECONDS", 0.5)
+    monkeypatch.setattr(turns, "WARM_MOST", 1)
     bundle = bundles.build(tmp_path / "bundle")
     bodies = [json.dumps({"instances": [row]}).encode() for row in bundles.rows(50)]
     requests = Requests.write(bodies, bundle, tmp_path)
@@ -111,7 +208,7 @@ def test_two_servers_take_turns_and_are_ended(
     )
     assert {name: one.problems for name, one in found.items()} == {"ours": [], "constant": []}
     assert all(one.capacity[0] > 0 and one.memory > 0 for one in found.values())
-    assert all(0 < one.p50[0] <= one.p99[0] for one in found.values())
+    assert all(0 < one.paced[0].p50 <= one.paced[0].p99 for one in found.values())
     assert "this kit" in serving.table(found)
     left = [path for path in Path("/proc").glob("[0-9]*") if running.group_of(path) in groups]
     assert len(groups) == 2
