@@ -24,8 +24,8 @@ ROUNDS, ROUND_SECONDS = 5, 3.0
 PACED_ROUNDS, PACED_SECONDS = 5, 3.0
 PACED_WARM = 0.5
 """Seconds at the beginning of a round at half load that are not counted: connections are opened."""
-WARM_STEADY, WARM_RISE, WARM_MOST = 4, 1.03, 60
-""""Warm" is a server whose rate has not risen by 3 % for four seconds: Java compiles what is busy
+WARM_STEADY, WARM_RISE, WARM_MOST = 10, 1.03, 90
+""""Warm" is a server whose rate has not risen by 3 % for ten seconds: Java compiles what is busy
 for tens of seconds."""
 CHECKED_ROWS = 20
 TOLERANCE = 1e-5

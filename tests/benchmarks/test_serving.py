@@ -173,6 +173,7 @@ def test_a_server_is_warm_when_its_rate_rises_no_more(monkeypatch: pytest.Monkey
         return load.Capacity(next(rates), 1, 0.0, 0)
 
     monkeypatch.setattr(load, "capacity", capacity)
+    monkeypatch.setattr(turns, "WARM_STEADY", 4)
     nobody = running.Running(SERVERS["ours"], port=1, group=2**22 + 1, seconds=0.0)
     requests = Requests(Path("rows"), Path("first"), [], [])
     assert turns._warm(nobody, requests) == len(asked) == 8
