@@ -14,11 +14,14 @@ import os
 import re
 import secrets
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
 from infra.local import control, neighbours, wire
+from infra.local.alarms import Alarms
+from infra.local.cloudwatch import CloudWatch
 from infra.local.endpoints import Endpoints
 from infra.local.invocations import FORWARDED
 from infra.local.model_packages import ModelPackages
@@ -41,6 +44,7 @@ STRANGER = RefusalError(
     403,
 )
 LARGEST_INVOCATION = 6_291_456
+LARGEST_METRICS = 1 << 24
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,]+)/\d+/[^/,]+/(?P<service>[^/,]+)/aws4_request")
 _PRESIGNED = re.compile(r"(?:X-Amz-Credential=|AWSAccessKeyId=)(?P<key>[A-Z2-7]+)(?:%2F|/|&|$)")
 _INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
@@ -62,8 +66,10 @@ class Application:
         self._cloud = cloud
         self._moto = moto
         packages, training = ModelPackages(cloud), TrainingJobs(cloud)
-        models = Models(cloud, packages)
-        self._endpoints = Endpoints(cloud, models)
+        models, alarms = Models(cloud, packages), Alarms(cloud)
+        alarms.watch()
+        self._cloudwatch = CloudWatch(cloud, alarms)
+        self._endpoints = Endpoints(cloud, models, alarms)
         self._operations: dict[str, Operation] = {
             **training.operations(),
             **TuningJobs(cloud, training).operations(),
@@ -95,6 +101,8 @@ class Application:
             return _refuse_in_kind(environ, start_response, request_id, STRANGER)
         if service == "sagemaker":
             return self._sagemaker(environ, start_response, request_id)
+        if service == "monitoring":
+            return self._monitoring(environ, start_response, request_id)
         if service == "iam":
             body = _body(environ)
             environ["wsgi.input"] = io.BytesIO(body)
@@ -122,9 +130,27 @@ class Application:
         except RefusalError as refusal:
             return _refuse(start_response, headers, refusal, control=bool(target))
         except Exception as error:
-            log_exception()
-            failure = RefusalError("InternalFailure", f"The local cloud failed: {error}", 500)
-            return _refuse(start_response, headers, failure, control=bool(target))
+            return _refuse(start_response, headers, _failure(error), control=bool(target))
+
+    def _monitoring(
+        self, environ: Environ, start_response: StartResponse, request_id: str
+    ) -> Iterable[bytes]:
+        target, body = environ.get("HTTP_X_AMZ_TARGET", ""), _body(environ)
+        environ["wsgi.input"] = io.BytesIO(body)
+        headers = {"x-amzn-RequestId": request_id, "Content-Type": "application/x-amz-json-1.0"}
+        try:
+            if environ.get("HTTP_CONTENT_ENCODING") == "gzip":
+                body = zlib.decompressobj(31).decompress(body, LARGEST_METRICS)
+            answer = self._cloudwatch.answer(target, body)
+        except Exception as error:
+            refusal = error if isinstance(error, RefusalError) else _failure(error)
+            if not target:
+                return _refuse_in_kind(environ, start_response, request_id, refusal)
+            headers["x-amzn-query-error"] = f"{refusal.code};Sender"
+            return _refuse(start_response, headers, refusal, control=True)
+        if answer is None:
+            return self._pass_on(environ, start_response, request_id)
+        return _send(start_response, 200, headers, answer)
 
     def _control(self, target: str, body: bytes) -> bytes:
         name = target.rpartition(".")[2]
@@ -195,6 +221,12 @@ class Application:
                 "InternalFailure", f"The local cloud failed: {type(error).__name__}: {error}", 500
             )
         return _refuse_in_kind(environ, start_response, request_id, refusal)
+
+
+def _failure(error: Exception) -> RefusalError:
+    """What a client is told of an exception that nobody foresaw; the log has all of it."""
+    log_exception()
+    return RefusalError("InternalFailure", f"The local cloud failed: {error}", 500)
 
 
 def _refuse_in_kind(

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from infra.local import invocations
+from infra.local.alarms import Alarms
 from infra.local.environment import ACCOUNT
 from infra.local.fleets import Fleet
 from infra.local.instances import FleetError
+from infra.local.invocations import Invocations
+from infra.local.meter import Meter
 from infra.local.models import EndpointConfig, Models
 from infra.local.routing import Router
 from infra.local.state import Answer, Cloud, Operation, arn, log_exception, now, page
@@ -84,8 +86,10 @@ class Endpoint:
 class Endpoints:
     """Every endpoint of this cloud."""
 
-    def __init__(self, cloud: Cloud, models: Models) -> None:
+    def __init__(self, cloud: Cloud, models: Models, alarms: Alarms) -> None:
         self._cloud = cloud
+        self._alarms = alarms
+        self._invocations = Invocations(Meter(cloud.metrics))
         self._models = models
         self._endpoints: dict[str, Endpoint] = {}
 
@@ -200,7 +204,7 @@ class Endpoints:
             raise RefusalError(
                 "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found."
             )
-        return invocations.invoke(name, endpoint.router, request, body)
+        return self._invocations.invoke(name, endpoint.router, request, body)
 
     def _find(self, name: str) -> Endpoint:
         endpoint = self._endpoints.get(name)

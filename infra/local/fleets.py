@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from infra.local.instances import FleetError
 from infra.local.models import EndpointConfig, Models
 from infra.local.processes import remove_tree
+from infra.local.shadows import Mirror
 from infra.local.state import Cloud
 from infra.local.variants import Variant
 
@@ -29,20 +30,42 @@ class Fleet:
     def __init__(self, cloud: Cloud, endpoint: str, config: EndpointConfig, models: Models) -> None:
         self._place = cloud.work / "endpoints" / endpoint / uuid.uuid4().hex[:8]
         self.config = config.name
-        self.variants = [
-            Variant(
+
+        def made(settings: Mapping[str, Any]) -> Variant:
+            return Variant(
                 cloud,
-                each,
-                models.model(each["ModelName"]),
-                place=self._place / each["VariantName"],
+                settings,
+                models.model(settings["ModelName"]),
+                place=self._place / settings["VariantName"],
                 log_group=log_group(endpoint),
             )
-            for each in config.variants
-        ]
+
+        self.variants = [made(each) for each in config.variants]
+        self.shadows = [made(each) for each in config.shadows]
+        self.mirror = Mirror(self.variants[0], self.shadows[0]) if self.shadows else None
+
+    @property
+    def all(self) -> list[Variant]:
+        """Production and shadow variants."""
+        return [*self.variants, *self.shadows]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every instance answers its pings."""
+        return all(each.running == len(each.instances) for each in self.all)
 
     def variant(self, name: str) -> Variant | None:
         """The production variant of this name."""
         return next((each for each in self.variants if each.name == name), None)
+
+    def prepare(self) -> None:
+        """Fetch what the servers need.
+
+        Raises:
+            FleetError: something is not there.
+        """
+        for variant in self.all:
+            variant.prepare()
 
     def start(self) -> None:
         """Start every server and wait until all are healthy.
@@ -51,8 +74,7 @@ class Fleet:
             FleetError: one of them is not; the others have been stopped.
         """
         try:
-            for variant in self.variants:
-                variant.prepare()
+            self.prepare()
             self.scale(lambda variant: variant.count)
         except BaseException:
             self.stop()
@@ -64,14 +86,16 @@ class Fleet:
         Raises:
             FleetError: a new one did not become healthy.
         """
-        faults = _each(self.variants, lambda variant: _fault(variant, count(variant)))
+        faults = _each(self.all, lambda variant: _fault(variant, count(variant)))
         for fault in faults:
             if fault:
                 raise fault
 
     def stop(self) -> None:
         """End every server, the last answers given, and remove their files."""
-        _each(self.variants, lambda variant: variant.stop())
+        if self.mirror:
+            self.mirror.stop()
+        _each(self.all, lambda variant: variant.stop())
         remove_tree(self._place)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from email.message import Message
 from typing import Any
 
-from infra.local import images
+from infra.local import images, meter
 from infra.local.launch import Layout
 from infra.local.logs import LogStream, pump
 from infra.local.processes import Process
@@ -37,6 +37,10 @@ class FleetError(Exception):
 
 class UnreachableError(Exception):
     """A server took a request and gave no answer."""
+
+
+class NotTakenError(UnreachableError):
+    """A server takes no connections, so it has not seen the request."""
 
 
 Answer = tuple[int, Message, bytes]
@@ -121,7 +125,11 @@ class Instance:
                 environment={**self._environment, "SAGEMAKER_BIND_TO_PORT": str(self.port)},
                 ledger=self._cloud.ledger,
             )
-            self._reader = pump(self._process.output, self._log.write)
+            self._reader = pump(
+                self._process.output,
+                self._log.write,
+                lambda line: meter.read_line(self._cloud.metrics, line),
+            )
 
     def _healthy(self) -> bool:
         connection = http.client.HTTPConnection(ADDRESS, self.port, timeout=PING_TIMEOUT)
@@ -169,6 +177,7 @@ class Instance:
 
         Raises:
             TimeoutError: no answer in time.
+            NotTakenError: the server does not listen.
             UnreachableError: the server closed the connection.
         """
         while True:
@@ -191,6 +200,8 @@ class Instance:
                 connection.close()
                 if used and isinstance(error, ConnectionError):
                     continue
+                if isinstance(error, ConnectionRefusedError):
+                    raise NotTakenError(str(error)) from None
                 raise UnreachableError(str(error)) from None
             if response.will_close:
                 connection.close()

@@ -38,6 +38,11 @@ class EndpointConfig:
         """Its production variants."""
         return list(self.request["ProductionVariants"])
 
+    @property
+    def shadows(self) -> list[Mapping[str, Any]]:
+        """Its shadow variants."""
+        return list(self.request.get("ShadowProductionVariants", []))
+
 
 class Models:
     """Every model and every endpoint configuration of this cloud."""
@@ -156,7 +161,7 @@ class Models:
                 raise invalid(
                     f'Cannot create already existing endpoint configuration "{config_arn}".'
                 )
-            for variant in request["ProductionVariants"]:
+            for variant in _all_variants(request):
                 self.model(variant["ModelName"])
             self._configs[name] = EndpointConfig(name, config_arn, now(), request)
             self._cloud.tags[config_arn] = as_pairs(request.get("Tags", []))
@@ -200,18 +205,46 @@ class Models:
             self._cloud.tags.pop(config.arn, None)
 
 
+# What is done, or is kept and described and would change nothing here; the rest is refused.
+KNOWN = {
+    *("EndpointConfigName", "ProductionVariants", "ShadowProductionVariants", "Tags", "KmsKeyId"),
+    *("ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation"),
+    *("MetricsConfig", "DataCaptureConfig"),
+}
+KNOWN_OF_VARIANTS = {
+    *("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InitialVariantWeight"),
+    *("VolumeSizeInGB", "InferenceAmiVersion", "ContainerStartupHealthCheckTimeoutInSeconds"),
+    "ModelDataDownloadTimeoutInSeconds",
+}
+PUBLISHED = (10, 30, 60, 120, 180, 240, 300)
+
+
+def _all_variants(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [*request["ProductionVariants"], *request.get("ShadowProductionVariants", [])]
+
+
 def _check(request: dict[str, Any]) -> None:
     """What AWS checks beyond the model of the service, and what is not offered here."""
-    for name in ("AsyncInferenceConfig", "ShadowProductionVariants", "ExplainerConfig"):
-        if request.get(name):
-            raise not_offered(name)
+    for name in sorted(set(request) - KNOWN):
+        raise not_offered(name)
     if request.get("DataCaptureConfig", {}).get("EnableCapture"):
         raise not_offered("data capture")
+    metrics = request.get("MetricsConfig", {})
+    if metrics.get("EnableDetailedObservability"):
+        raise not_offered("EnableDetailedObservability")
+    if metrics.get("MetricPublishFrequencyInSeconds", 60) not in PUBLISHED:
+        raise invalid(f"MetricPublishFrequencyInSeconds must be one of {PUBLISHED}.")
     variants = request["ProductionVariants"]
-    names = [variant["VariantName"] for variant in variants]
+    shadows = request.get("ShadowProductionVariants", [])
+    if shadows and (len(variants), len(shadows)) != (1, 1):
+        raise invalid(
+            "With ShadowProductionVariants, exactly one ProductionVariant and one "
+            "ShadowProductionVariant must be specified."
+        )
+    names = [variant["VariantName"] for variant in _all_variants(request)]
     if len(set(names)) != len(names):
         raise invalid("Variant names must be unique within an endpoint configuration.")
-    for variant in variants:
+    for variant in _all_variants(request):
         if "ServerlessConfig" in variant:
             raise not_offered("serverless variants")
         if "ModelName" not in variant:
@@ -221,6 +254,8 @@ def _check(request: dict[str, Any]) -> None:
                 f"InstanceType and InitialInstanceCount are required for the production variant "
                 f"{variant['VariantName']}."
             )
+        for name in sorted(set(variant) - KNOWN_OF_VARIANTS):
+            raise not_offered(name)
         variant.setdefault("InitialVariantWeight", 1.0)
     if not any(variant["InitialVariantWeight"] > 0 for variant in variants):
         raise invalid("At least one production variant must have a weight greater than 0.")

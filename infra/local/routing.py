@@ -8,7 +8,7 @@ with its share, the richest is served, and pays the whole.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from infra.local.fleets import Fleet
@@ -60,15 +60,19 @@ class Router:
             total = sum(each.share for each in self._routes)
             return [(each.fleet, each.share / total) for each in self._routes]
 
-    def choose(self, target: str | None) -> Choice | None:
+    def choose(self, target: str | None, besides: Collection[Instance] = ()) -> Choice | None:
         """Who answers the next request; None when no fleet has a variant named `target`.
 
         A fleet none of whose instances is up leaves its turn to another fleet.
+
+        Args:
+            target: the variant that the client asked for.
+            besides: instances that are not to be chosen.
         """
         with self._lock:
             found = self._candidates(target)
         for fleet, variant in found:
-            while up := variant.up():
+            while up := [each for each in variant.up() if each not in besides]:
                 instance = min(up, key=lambda each: (each.busy, each.served))
                 if instance.take():
                     return Choice(fleet, variant, instance)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from infra.local.environment import ACCOUNT, REGION, images
 from infra.local.processes import Ledger
+from infra.local.series import Store
 from infra.local.wire import invalid
 
 Answer = Mapping[str, Any]
@@ -69,6 +70,7 @@ class Cloud:
         ledger: which processes run.
         lock: held while resources are read or changed.
         tags: of each resource, by its ARN.
+        metrics: CloudWatch's.
     """
 
     root: Path
@@ -80,6 +82,7 @@ class Cloud:
     ledger: Ledger
     lock: threading.RLock = field(default_factory=threading.RLock)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    metrics: Store = field(default_factory=Store)
     clients: dict[str, Any] = field(default_factory=dict)
     making: threading.Lock = field(default_factory=threading.Lock)
 

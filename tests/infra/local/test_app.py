@@ -43,10 +43,7 @@ def test_an_operation_that_is_not_offered_is_refused_and_never_faked(bench: Benc
     for operation, parameters in (
         ("list_pipelines", {}),
         ("describe_pipeline", {"PipelineName": "x"}),
-        (
-            "update_endpoint_weights_and_capacities",
-            {"EndpointName": "x", "DesiredWeightsAndCapacities": [{"VariantName": "x"}]},
-        ),
+        ("describe_inference_component", {"InferenceComponentName": "x"}),
     ):
         with pytest.raises(ClientError, match="does not offer") as error:
             getattr(bench.sagemaker, operation)(**parameters)
