@@ -136,6 +136,9 @@ class CloudExecutor:
         self._progress.status(step.title)
         if step.call is not None:
             self._guard()
+        if step.action == "delete" and step.call is not None:
+            self._remove(step, step.call)
+        elif step.call is not None:
             # The record lies in the bucket, so the bucket alone is recorded after it was made.
             entries = [Entry(step.kind, step.name)] if step.kind in KINDS else []
             if step.kind != "bucket":
@@ -147,6 +150,16 @@ class CloudExecutor:
         if step.wait is not None:
             self._watch.until(step.wait)
         self.current = None
+
+    def _remove(self, step: Step, call: Call) -> None:
+        """Delete what may be gone already, and strike it from the record."""
+        try:
+            self._cloud.call(call.service, call.operation, call.parameters)
+        except Exception as error:
+            if not is_missing(error):
+                raise
+        gone = [Entry(step.kind, step.name)]
+        self._store.change(lambda record: record.without(gone))
 
     def undo(self, step: Step) -> bool:
         """Make the step's undo call, unless there is nothing to take back."""

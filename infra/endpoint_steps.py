@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from infra.alarms import Fleet, alarms, is_alarm_of, judges
 from infra.observe import IN_PROGRESS, Observed, ObservedEndpoint
 from infra.resources import Desired
-from infra.serving import DOWNLOAD_SECONDS, STARTUP_SECONDS, Endpoint, Serving, is_config_of
+from infra.serving import (
+    DOWNLOAD_SECONDS,
+    STARTUP_SECONDS,
+    VARIANT,
+    Endpoint,
+    Serving,
+    is_config_of,
+)
 from infra.steps import MARGIN_SECONDS, Action, Call, Step, Unchanged, Wait
 from shared.errors import DeploymentError
 
@@ -89,13 +98,22 @@ def serving_steps(
 
 
 def endpoint_steps(
+    desired: Desired,
     endpoint: Endpoint,
-    observed: ObservedEndpoint | None,
+    observed: Observed,
     steps: list[Step],
     same: list[Unchanged],
 ) -> None:
-    """Add what creates the endpoint, or has it run on its config."""
+    """Add what creates the endpoint, or has it run on its config, and the alarms on the way.
+
+    Raises:
+        DeploymentError: an alarm that the rollout names does not exist, or an update and its
+            rollback failed.
+    """
+    seen = observed.endpoint
     limit = STARTUP_SECONDS + DOWNLOAD_SECONDS + MARGIN_SECONDS
+    if desired.rollout:
+        limit = desired.rollout.limit + MARGIN_SECONDS
     ready = Wait("endpoint", endpoint.name, limit, endpoint.config)
     named = {"EndpointName": endpoint.name}
 
@@ -111,46 +129,119 @@ def endpoint_steps(
             undo=Call("sagemaker", "delete_endpoint", named),
         )
 
-    if observed is None:
+    if seen is None:
         create("create", "does not exist")
         return
-    if observed.status == "Deleting":
+    if seen.status == "Deleting":
         step("attach", "is being deleted", wait=Wait("gone", endpoint.name, limit))
         create("create", "is being deleted")
         return
-    if observed.status not in IN_PROGRESS | {"InService"}:
+    if seen.status == "UpdateRollbackFailed":
+        raise _half_way(seen)
+    if seen.status not in IN_PROGRESS | {"InService"}:
         step(
             "replace",
-            f"is {observed.status}: {observed.reason or 'no reason given'}",
+            f"is {seen.status}: {seen.reason or 'no reason given'}",
             call=Call("sagemaker", "delete_endpoint", named),
             wait=Wait("gone", endpoint.name, limit),
         )
         create("create", "takes the place of the failed one")
         return
-    if observed.config == endpoint.config and observed.status == "InService":
+    if seen.config == endpoint.config and seen.status == "InService":
         same.append(Unchanged("endpoint", endpoint.name, f"InService on {endpoint.config}"))
+        _old_alarms(desired.project, endpoint.config, observed, steps)
         return
-    coming = observed.pending or observed.config
-    if observed.status != "InService":
+    coming = seen.pending or seen.config
+    if seen.status != "InService":
         step(
             "attach",
-            f"is {observed.status}",
+            f"is {seen.status}",
             wait=ready if coming == endpoint.config else Wait("endpoint", endpoint.name, limit),
         )
     if coming != endpoint.config:
+        made, known, names = _new_alarms(desired, endpoint, coming, observed)
+        steps += made
+        same += known
+        if desired.rollout:
+            endpoint = replace(endpoint, deployment=desired.rollout.request(names))
         step(
             "update",
-            f"runs on {observed.config}",
-            call=Call(
-                "sagemaker",
-                "update_endpoint",
-                endpoint.update_request(),
-            ),
+            f"runs on {seen.config}",
+            call=Call("sagemaker", "update_endpoint", endpoint.update_request()),
             wait=ready,
             undo=Call(
                 "sagemaker",
                 "update_endpoint",
-                {**named, "EndpointConfigName": observed.config},
+                {**named, "EndpointConfigName": seen.config},
             ),
             traffic=True,
         )
+    _old_alarms(desired.project, endpoint.config, observed, steps)
+
+
+def _half_way(seen: ObservedEndpoint) -> DeploymentError:
+    """An update failed, and so did the way back: nothing we may decide by ourselves."""
+    why = f": {seen.reason}" if seen.reason else ""
+    return DeploymentError(
+        "is UpdateRollbackFailed: an update failed, and going back failed too, so instances of "
+        f"both versions may answer{why}",
+        where=f"endpoint {seen.name}",
+        cure="It may still answer, so it is not deleted unasked, and SageMaker updates it no more. "
+        "See why with `make logs`; then `make destroy` and `make deploy` make it again from the "
+        "trained model, with a gap in between.",
+    )
+
+
+def _new_alarms(
+    desired: Desired, endpoint: Endpoint, before: str, observed: Observed
+) -> tuple[list[Step], list[Unchanged], list[str]]:
+    """What makes the alarms that are to watch the new fleet, and the names of all that do."""
+    way = desired.rollout
+    if way is None or way.alarms == "none":
+        return [], [], []
+    if way.alarms != "default":
+        missing = [name for name in way.alarms if name not in observed.alarms]
+        if missing:
+            raise DeploymentError(
+                f"there is no CloudWatch alarm {missing[0]!r} in {desired.account.region}",
+                where="endpoint.rollout.alarms",
+                cure='Make it first, or write alarms = "default": then we make them.',
+            )
+        return [], [], list(way.alarms)
+    new = Fleet(endpoint.name, VARIANT, endpoint.config)
+    made = alarms(new, replace(new, config=before), way.thresholds, desired.tags)
+    steps = [
+        Step(
+            "endpoint",
+            "create",
+            "alarm",
+            alarm.name,
+            "watches the new version",
+            Call("cloudwatch", "put_metric_alarm", alarm.request()),
+            undo=Call("cloudwatch", "delete_alarms", {"AlarmNames": [alarm.name]}),
+        )
+        for alarm in made
+        if alarm.name not in observed.alarms
+    ]
+    same = [
+        Unchanged("alarm", alarm.name, "watches the same fleet in the same way")
+        for alarm in made
+        if alarm.name in observed.alarms
+    ]
+    return steps, same, [alarm.name for alarm in made]
+
+
+def _old_alarms(project: str, config: str, observed: Observed, steps: list[Step]) -> None:
+    """Add the deletion of our alarms on fleets that are gone; those of the last update stay."""
+    for name in sorted(observed.alarms):
+        if is_alarm_of(project, name) and not judges(name, config):
+            steps.append(
+                Step(
+                    "endpoint",
+                    "delete",
+                    "alarm",
+                    name,
+                    "watched a version that serves no more",
+                    Call("cloudwatch", "delete_alarms", {"AlarmNames": [name]}),
+                )
+            )

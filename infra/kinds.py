@@ -20,7 +20,7 @@ class Kind:
     Attributes:
         name: as plans and records call it.
         look: the describe call that fails as missing when there is none of that name; None for what
-            S3 holds.
+            S3 holds, and for alarms, of which none is an empty list.
         delete: the calls that delete one, in order; none for what goes with its bucket's content.
         before: what must be true of one before it may be deleted.
         after: what must be true for it to count as gone.
@@ -44,6 +44,10 @@ def _alone(call: Callable[[str], Call]) -> Callable[[str], tuple[Call, ...]]:
     return lambda name: (call(name),)
 
 
+def _delete_alarm(name: str) -> Call:
+    return Call("cloudwatch", "delete_alarms", {"AlarmNames": [name]})
+
+
 def _delete_role(name: str) -> tuple[Call, ...]:
     named = {"RoleName": name}
     return (
@@ -64,6 +68,7 @@ TABLE = (
         before="rest",
         after="gone",
     ),
+    Kind("alarm", delete=lambda name: (_delete_alarm(name),)),
     Kind(
         "endpoint config",
         _sagemaker("describe_endpoint_config", "EndpointConfigName"),

@@ -7,11 +7,12 @@ never an error. Nothing is changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from infra.alarms import is_alarm_of
 from infra.aws import Cloud
 from infra.failures import explain, is_missing
 from infra.resources import Desired
@@ -86,6 +87,7 @@ class Observed:
         image: whether the serving image is in the registry.
         models, configs: the wanted names that exist, for every attempt that was observed.
         endpoint: the endpoint of the project's name.
+        alarms: names of alarms: those made for the project, and the wanted ones of others.
     """
 
     bucket: bool = False
@@ -97,6 +99,7 @@ class Observed:
     models: frozenset[str] = frozenset()
     configs: frozenset[str] = frozenset()
     endpoint: ObservedEndpoint | None = field(default=None)
+    alarms: frozenset[str] = frozenset()
 
 
 def observe(cloud: Cloud, desired: Desired) -> Observed:
@@ -118,6 +121,7 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         name = serving.config.name
         if exists(cloud, "sagemaker", "describe_endpoint_config", {"EndpointConfigName": name}):
             configs.add(name)
+    seen = endpoint(cloud, desired.project)
     return Observed(
         bucket=bucket,
         role_policy=_role_policy(cloud, desired),
@@ -128,8 +132,31 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         and cloud.has_image(desired.image.repository, desired.image.tag),
         models=frozenset(models),
         configs=frozenset(configs),
-        endpoint=endpoint(cloud, desired.project),
+        endpoint=seen,
+        alarms=alarms(cloud, desired) if seen else frozenset(),
     )
+
+
+def alarms(cloud: Cloud, desired: Desired) -> frozenset[str]:
+    """Names of the alarms made for the project, and of those that its rollout names."""
+    wanted = desired.rollout.alarms if desired.rollout else ()
+    found = set(alarm_names(cloud, {"AlarmNamePrefix": f"{desired.project}-"}))
+    found = {name for name in found if is_alarm_of(desired.project, name)}
+    if isinstance(wanted, tuple) and wanted:
+        found.update(alarm_names(cloud, {"AlarmNames": list(wanted)}))
+    return frozenset(found)
+
+
+def alarm_names(cloud: Cloud, which: Mapping[str, object]) -> Iterator[str]:
+    """Names of the alarms that DescribeAlarms finds."""
+    token: dict[str, object] = {}
+    while True:
+        page = describe(cloud, "cloudwatch", "describe_alarms", {**which, **token}) or {}
+        for kind in ("MetricAlarms", "CompositeAlarms"):
+            yield from (str(one["AlarmName"]) for one in page.get(kind, []))
+        if not page.get("NextToken"):
+            return
+        token = {"NextToken": page["NextToken"]}
 
 
 def training_jobs(cloud: Cloud, job: TrainingJob) -> tuple[ObservedJob, ...]:

@@ -118,7 +118,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         attempt = _training(desired.job, observed.jobs, steps, same)
     serving = desired.serving(attempt)
     serving_steps(serving, observed, steps, same)
-    endpoint_steps(serving.endpoint, observed.endpoint, steps, same)
+    endpoint_steps(desired, serving.endpoint, observed, steps, same)
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]
     return Plan(desired, attempt, serving, tuple(steps), tuple(same))

@@ -78,6 +78,13 @@ def execution_policy(
             "Condition": {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
         },
         {
+            # A rollout is judged by alarms, which SageMaker reads with this role.
+            "Sid": "Alarms",
+            "Effect": "Allow",
+            "Action": "cloudwatch:DescribeAlarms",
+            "Resource": f"arn:aws:cloudwatch:{region}:{account}:alarm:*",
+        },
+        {
             "Sid": "Images",
             "Effect": "Allow",
             "Action": [

@@ -29,7 +29,8 @@ from infra.images import (
 from infra.package import File, combine, digest_of, short
 from infra.policy import TRUST, execution_policy
 from infra.requests import Request, tagged
-from infra.serving import Hosting, Served, Serving, serving
+from infra.rollout import Rollout, rollout
+from infra.serving import METRICS_SECONDS, Hosting, Served, Serving, serving
 from infra.training_job import TrainingJob
 from infra.tuning import TuningJob, children_at_a_time
 
@@ -168,6 +169,7 @@ class Desired:
         image: our own, where it serves.
         served_by: the URI of the image that serves.
         hosting: on what it serves.
+        rollout: how traffic moves to a new version; None: all at once.
         retrained: the model that last won a retraining, if any.
     """
 
@@ -180,6 +182,7 @@ class Desired:
     image: Image | None
     served_by: str
     hosting: Hosting
+    rollout: Rollout | None
     tags: tuple[tuple[str, str], ...]
     retrained: Retrained | None = None
 
@@ -276,6 +279,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     tuning = settings.problem.tuning
     searched = tuning.where == "service" and tuning.count > 0
     parallel = children_at_a_time(tuning, local=account.local)
+    watched = rollout(settings.endpoint.rollout)
     own_image = _own_image(settings, artifacts, account)
     return Desired(
         project=project,
@@ -288,7 +292,13 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         served_by=own_image.uri
         if own_image
         else tensorflow_serving_image(account.region, settings.endpoint.instance),
-        hosting=Hosting(settings.endpoint.instance),
+        hosting=Hosting(
+            settings.endpoint.instance,
+            metrics_seconds=min(METRICS_SECONDS, watched.thresholds.period)
+            if watched
+            else METRICS_SECONDS,
+        ),
+        rollout=watched,
         tags=tags,
     )
 

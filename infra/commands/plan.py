@@ -14,7 +14,7 @@ from infra.commands.words import add_project, place, typed
 if TYPE_CHECKING:
     from infra.plan import Plan
 
-_SIGNS = {"create": "+", "update": "~", "replace": "±", "attach": "…"}
+_SIGNS = {"create": "+", "update": "~", "replace": "±", "attach": "…", "delete": "-"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

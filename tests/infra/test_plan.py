@@ -171,7 +171,7 @@ def test_another_instance_trains_nothing(want: Desired, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("status", ["Failed", "OutOfService", "UpdateRollbackFailed", "Unheard"])
+@pytest.mark.parametrize("status", ["Failed", "OutOfService", "Unheard"])
 def test_an_endpoint_that_failed_is_deleted_and_made_again(want: Desired, status: str) -> None:
     config = want.serving(1).config.name
     seen = replace(up_to_date(want), endpoint=ObservedEndpoint(want.project, status, config))

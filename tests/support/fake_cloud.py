@@ -55,6 +55,8 @@ class FakeCloud:
         self.models: dict[str, dict[str, Any]] = {}
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
+        self.alarms: dict[str, dict[str, Any]] = {}
+        self.deployments: list[Any] = []
         self.images: set[str] = set()
         self.logs: dict[str, list[str]] = {}
         self.sparse = False
@@ -77,6 +79,7 @@ class FakeCloud:
                 for name, found in self.endpoints.items()
             },
             "images": self.images,
+            "alarms": set(self.alarms),
         }
 
     def call(
@@ -224,6 +227,27 @@ class FakeCloud:
         events = [{"message": line} for line in lines[start:]]
         return {"events": events, "nextForwardToken": str(len(lines))}
 
+    # CloudWatch
+
+    def describe_alarms(
+        self, AlarmNamePrefix: str = "", AlarmNames: list[str] | None = None, **rest: Any
+    ) -> dict[str, Any]:
+        found = [
+            alarm
+            for name, alarm in self.alarms.items()
+            if name.startswith(AlarmNamePrefix) and (AlarmNames is None or name in AlarmNames)
+        ]
+        return {"MetricAlarms": found, "CompositeAlarms": []}
+
+    def put_metric_alarm(self, AlarmName: str, **rest: Any) -> None:
+        self.alarms[AlarmName] = {"AlarmName": AlarmName, "StateValue": "OK", **rest}
+
+    def delete_alarms(self, AlarmNames: list[str]) -> None:
+        for name in AlarmNames:
+            if name not in self.alarms:
+                raise refused("DeleteAlarms", "ResourceNotFound")
+            del self.alarms[name]
+
     # SageMaker
 
     def create_training_job(self, TrainingJobName: str, **rest: Any) -> None:
@@ -368,8 +392,11 @@ class FakeCloud:
             "EndpointConfigName": EndpointConfigName,
         }
 
-    def update_endpoint(self, EndpointName: str, EndpointConfigName: str) -> None:
+    def update_endpoint(
+        self, EndpointName: str, EndpointConfigName: str, DeploymentConfig: Any = None
+    ) -> None:
         found = self._known(self.endpoints, EndpointName, "UpdateEndpoint")
+        self.deployments.append(DeploymentConfig)
         found["EndpointStatus"] = "Updating"
         if not self.rolls_back:
             found["EndpointConfigName"] = EndpointConfigName
