@@ -76,6 +76,16 @@ class Running:
         ticks = sum(sum(map(int, _stat(process)[11:13])) for process in self._processes())
         return ticks / os.sysconf("SC_CLK_TCK")
 
+    def others_seconds(self) -> float:
+        """Processor time so far of all that is neither the server nor this program.
+
+        A process that ended counts with its parent's children. The time of interrupts is no
+        process's, and so is not in it: most of that is the measuring's own network traffic.
+        """
+        stats = [_stat(one) for one in Path("/proc").glob("[0-9]*") if one.name != str(os.getpid())]
+        others = (stat for stat in stats if stat and int(stat[2]) != self.group)
+        return sum(sum(map(int, stat[11:15])) for stat in others) / os.sysconf("SC_CLK_TCK")
+
     def _processes(self) -> list[Path]:
         return [one for one in Path("/proc").glob("[0-9]*") if group_of(one) == self.group]
 

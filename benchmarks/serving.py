@@ -33,6 +33,8 @@ STARTS = 3
 TOO_LATE = 0.5
 """A late generator sends what is due in a bunch, which waits in the server at half load about half
 as long as the generator was late. Up to this share of the p99 that is measured it says little."""
+DISTURBED = 0.2
+"""Of a core: what other programs may take while a latency is measured."""
 ROWS, LARGE_ROWS = 1000, 10_000
 PACKAGES = ("numpy", "onnxruntime", "orjson", "granian")
 OTHERS = ("gunicorn", "flask", "litserve", "inference-server", "multi-model-server",
@@ -52,7 +54,7 @@ def ratios(found: Mapping[str, Measured]) -> Iterator[Figure]:
             pairs = zip(found["ours"].capacity, found[other].capacity, strict=True)
             ratio = statistics.median(ours / theirs for ours, theirs in pairs)
             yield Figure(f"one row, capacity against {name}", ratio, "x", ">=", must, goal)
-    if _counts(found, "ours") and _punctual(found["ours"]):
+    if _counts(found, "ours") and not _doubt(found["ours"]):
         ratio = statistics.median(one.p99 / one.p50 for one in found["ours"].paced)
         yield Figure("p99 to p50 at half of the capacity", ratio, "x", "<=", 5, 3)
 
@@ -112,8 +114,8 @@ def table(found: Mapping[str, Measured]) -> str:
         widths = ("9,.0f", "9.2f", "9.2f", "9,.0f", "9,.0f", "9,.0f", "7.0f")
         cells = "".join(f"{number:{width}}" for number, width in zip(numbers, widths, strict=True))
         told = f"   NOT COUNTED: {'; '.join(dict.fromkeys(one.problems))}" if one.problems else ""
-        if not _punctual(one):
-            told += "   LATENCY NOT TO BE BELIEVED: the generator was too late"
+        if doubt := _doubt(one):
+            told += f"   LATENCY NOT TO BE BELIEVED: {doubt}"
         lines.append(f"{SERVERS[name].name:<42}{cells}{told}")
     return "\n".join(lines)
 
@@ -156,7 +158,7 @@ def figures(
     yield from ratios(found)
     missed += [SERVERS[name].name for name in names if not _counts(found, name)]
     if "ours" in names:
-        missed += ["p99 to p50: the generator was too late"] * (not _punctual(found["ours"]))
+        missed += [f"p99 to p50: {doubt}"] if (doubt := _doubt(found["ours"])) else []
         ours = running.running(SERVERS["ours"], bundle, requests.first, WORKERS)
         body = folder / "large"
         body.write_bytes(flights.csv_body(flights.rows(LARGE_ROWS)))
@@ -201,10 +203,15 @@ def _median(values: Sequence[float]) -> float:
     return statistics.median(values) if values else math.nan
 
 
-def _punctual(one: Measured) -> bool:
-    """Whether the generator was punctual enough for the latencies to be believed."""
-    late = [paced.late_p99 / paced.p99 for paced in one.paced]
-    return not late or statistics.median(late) <= TOO_LATE
+def _doubt(one: Measured) -> str | None:
+    """Why its latencies are not to be believed, if so."""
+    if not one.paced:
+        return None
+    if statistics.median(paced.late_p99 / paced.p99 for paced in one.paced) > TOO_LATE:
+        return "the generator was too late"
+    if (others := statistics.median(one.others)) > DISTURBED:
+        return f"other programs took {others:.1f} cores meanwhile"
+    return None
 
 
 def _counts(found: Mapping[str, Measured], other: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ class Measured:
     Attributes:
         capacity: requests a second.
         paced: at half of the capacity.
+        others: cores that other programs kept busy meanwhile.
         cpu: processor microseconds a request, at capacity.
         memory: megabytes after all rounds.
         problems: why it does not count.
@@ -45,6 +47,7 @@ class Measured:
 
     capacity: list[float] = field(default_factory=list)
     paced: list[Latency] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     memory: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -154,7 +157,10 @@ def _paced_round(server: Running, requests: Requests, into: Measured) -> None:
         return
     with server.awake():
         seconds = PACED_WARM + PACED_SECONDS
+        before, started = server.others_seconds(), time.perf_counter()
         answers = load.paced(server.port, requests.file, rate=rate, seconds=seconds)
+        others = server.others_seconds() - before
+        into.others.append(others / (time.perf_counter() - started))
     got = Latency.of([one for one in answers if one.due >= PACED_WARM])
     into.paced.append(got)
     if got.failed:

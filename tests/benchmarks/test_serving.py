@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -141,13 +143,13 @@ def test_a_quantile_is_one_of_the_values(share: float, value: float) -> None:
     assert load.quantile([], share) == math.inf
 
 
-def measured(late: float) -> Measured:
+def measured(late: float = 0.0, others: float = 0.0) -> Measured:
     paced = Latency(p50=0.001, p99=0.002, late_p50=0.0, late_p99=late, failed=0, sent=9)
-    return Measured([10.0], [paced], memory=1)
+    return Measured([10.0], [paced], [others], memory=1)
 
 
 def test_a_server_with_problems_gives_no_figure() -> None:
-    found = {name: measured(late=0.0) for name in ("ours", "mms")}
+    found = {name: measured() for name in ("ours", "mms")}
     assert [figure.value for figure in serving.ratios(found)] == [1.0, 2.0]
     found["mms"].problems.append("errors under load")
     assert [figure.value for figure in serving.ratios(found)] == [2.0]
@@ -155,13 +157,35 @@ def test_a_server_with_problems_gives_no_figure() -> None:
     assert list(serving.ratios(found)) == []
 
 
-def test_a_generator_that_was_late_gives_no_figure_and_says_so() -> None:
-    found = {"ours": measured(late=0.0009)}
-    assert [figure.value for figure in serving.ratios(found)] == [2.0]
-    assert "NOT TO BE BELIEVED" not in serving.table(found)
-    found = {"ours": measured(late=0.0011)}
-    assert list(serving.ratios(found)) == []
-    assert "NOT TO BE BELIEVED" in serving.table(found)
+@pytest.mark.parametrize(
+    ("good", "bad", "why"),
+    [
+        (measured(late=0.0009), measured(late=0.0011), "the generator was too late"),
+        (measured(others=0.1), measured(others=0.5), "other programs took 0.5 cores"),
+    ],
+)
+def test_a_latency_that_is_not_to_be_believed_is_no_figure(
+    good: Measured, bad: Measured, why: str
+) -> None:
+    assert [figure.value for figure in serving.ratios({"ours": good})] == [2.0]
+    assert "NOT TO BE BELIEVED" not in serving.table({"ours": good})
+    assert list(serving.ratios({"ours": bad})) == []
+    assert f"NOT TO BE BELIEVED: {why}" in serving.table({"ours": bad})
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the kernel has no /proc")
+def test_work_beside_the_benchmark_is_seen() -> None:
+    code = "import time\ninput()\nwhile time.process_time() < 0.5: pass\nprint()\ninput()"
+    words = [sys.executable, "-u", "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        nobody = running.Running(SERVERS["ours"], port=1, group=0, seconds=0.0)
+        before = nobody.others_seconds()
+        assert other.stdin and other.stdout
+        other.stdin.write(b"\n")
+        other.stdin.flush()
+        other.stdout.readline()
+        assert nobody.others_seconds() - before > 0.2
+        other.communicate(b"\n")
 
 
 def test_a_server_is_warm_when_its_rate_rises_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
