@@ -24,7 +24,7 @@ import uuid
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +47,7 @@ STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
 DEFAULT_TIMEOUT = 600
 DEFAULT_RETRIES = 3
 RECOVERY = 10.0
+POLL = 0.05
 CHUNK = 1 << 16
 SEE_LOGS = "See job logs for more information"
 INTERNAL = "InternalServerError: We encountered an internal error. Please try again."
@@ -169,7 +170,7 @@ class TransformRun:
                 self._job.end("Failed" if reason else "Completed", reason)
 
     def _end_when_told(self, variant: Variant, over: threading.Event) -> None:
-        while not over.wait(0.05):
+        while not over.wait(POLL):
             if self._job.stop.is_set():
                 variant.stop()
                 return
@@ -233,22 +234,22 @@ class TransformRun:
 
     def _work(self, instance: Instance, waiting: queue.SimpleQueue[tuple[Location, str]]) -> None:
         """One instance's share: file after file, until none is left."""
-        with ThreadPoolExecutor(self._concurrent) as pool:
+        pool = ThreadPoolExecutor(self._concurrent)
+        try:
             while not self._job.stop.is_set():
-                try:
-                    source, name = waiting.get_nowait()
-                except queue.Empty:
-                    return
+                source, name = waiting.get_nowait()
                 try:
                     self._file(instance, pool, source, name)
-                except StoppedError:
-                    return
                 except AnswerError as error:
                     self._fail(source, error.lines(), error.reason)
                 except RecordError as error:
                     self._fail(source, [str(error)], f"ClientError: {SEE_LOGS}")
                 except (OSError, EOFError, zlib.error, MissingError) as error:
                     self._fail(source, [f"ClientError: {error}"], f"ClientError: {SEE_LOGS}")
+        except (queue.Empty, StoppedError):
+            return
+        finally:  # who stops a job does not wait for its last answers
+            pool.shutdown(wait=not self._job.stop.is_set(), cancel_futures=True)
 
     def _fail(self, source: Location, lines: list[str], reason: str) -> None:
         if self._job.stop.is_set():
@@ -269,6 +270,9 @@ class TransformRun:
 
                 def settle() -> None:
                     request, future = under_way.popleft()
+                    while not wait([future], POLL).done:
+                        if self._job.stop.is_set():
+                            raise StoppedError
                     out.write(self._plan.answer(request, future.result()))
 
                 try:
@@ -337,7 +341,7 @@ class TransformRun:
 def _wait_until_up(instance: Instance, stop: threading.Event) -> None:
     """Give a server that ended the time to be started again."""
     deadline = time.monotonic() + RECOVERY
-    while not instance.ready and time.monotonic() < deadline and not stop.wait(0.05):
+    while not instance.ready and time.monotonic() < deadline and not stop.wait(POLL):
         pass
 
 
