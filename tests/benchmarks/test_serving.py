@@ -180,7 +180,8 @@ def test_work_beside_the_benchmark_is_seen() -> None:
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         nobody = running.Running(SERVERS["ours"], port=1, group=0, seconds=0.0)
         before = nobody.others_seconds()
-        assert other.stdin and other.stdout
+        assert other.stdin
+        assert other.stdout
         other.stdin.write(b"\n")
         other.stdin.flush()
         other.stdout.readline()
