@@ -43,6 +43,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         body = self.read_body()
         if body == b"crash":
             os._exit(1)
+        if os.environ.get("FAULTY"):
+            self.answer(500, NAME.encode())
+            return
         if body.startswith(b"status "):
             self.answer(int(body.split()[1]), b"the model says no")
         elif body.startswith(b"sleep "):

@@ -424,18 +424,3 @@ def test_a_wrong_variant_is_refused_in_awss_words(
         bench.config(bench.variant(bench.model(), **changes))
     assert code_of(error) == "ValidationException"
     assert words in str(error.value)
-
-
-def test_a_rollout_that_is_not_offered_is_refused_not_ignored(bench: Bench, echo: str) -> None:
-    config = bench.config(bench.variant(bench.model()))
-    routing = {
-        "Type": "CANARY",
-        "WaitIntervalInSeconds": 0,
-        "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 10},
-    }
-    policy = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
-    with pytest.raises(ClientError, match="does not offer CANARY traffic routing"):
-        bench.sagemaker.update_endpoint(
-            EndpointName=echo, EndpointConfigName=config, DeploymentConfig=policy
-        )
-    assert bench.sagemaker.describe_endpoint(EndpointName=echo)["EndpointStatus"] == "InService"
