@@ -16,11 +16,11 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
 	@printf '\n  PROJECT=%s  TARGET=%s (local or aws)\n' '$(PROJECT)' '$(TARGET)'
 
-deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: everything that is not there yet
-	@$(KIT) deploy $(ON)
+deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: everything that is not there yet; on AWS it asks unless YES=1
+	@$(KIT) deploy $(ON) $(if $(YES),--yes)
 
-plan: .venv/deploy.stamp  ## what `make deploy` would change, without changing it
-	@$(KIT) plan $(ON)
+plan: .venv/deploy.stamp  ## what `make deploy` would change, why, and what it costs, without changing it; JSON=1 for machines
+	@$(KIT) plan $(ON) $(if $(JSON),--json)
 
 tune: .venv/deploy.stamp  ## search for hyperparameters, with a live table of trials; deploys nothing
 	@$(KIT) tune $(ON)

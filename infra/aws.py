@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from infra.sections import Aws
 
 Target = Literal["local", "aws"]
+# What a deployment can do without, and so does not wait for long.
+_ADVICE = ("pricing", "service-quotas")
 Sent = Callable[[int], None]
 
 
@@ -65,7 +67,10 @@ class Session:
     def client(self, service: str) -> Any:
         """The boto3 client of a service, made once."""
         if service not in self._clients:
-            self._clients[service] = self.session.client(service, config=_config(service))
+            place = (
+                {"region_name": _price_list(self.account.region)} if service == "pricing" else {}
+            )
+            self._clients[service] = self.session.client(service, config=_config(service), **place)
         return self._clients[service]
 
     def call(
@@ -177,9 +182,16 @@ def _connect_aws(settings: Aws) -> Session:
     return Session(session, Account(identity["Account"], session.region_name, local=False))
 
 
+def _price_list(region: str) -> str:
+    """Where the nearest of the three places is that have AWS's price list, which is the same."""
+    return {"eu": "eu-central-1", "ap": "ap-south-1"}.get(region.partition("-")[0], "us-east-1")
+
+
 def _config(service: str) -> Any:
     from botocore.config import Config
 
+    if service in _ADVICE:
+        return Config(connect_timeout=3, read_timeout=10, retries={"total_max_attempts": 2})
     return Config(
         connect_timeout=10,
         read_timeout=70 if service == "sagemaker-runtime" else 60,

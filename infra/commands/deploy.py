@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from infra.commands.words import add_project, facts, place, typed
+from infra.commands.words import add_project, confirmed, facts, place, typed
 from infra.package import short
 from infra.steps import STAGES, StageName
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of deploy."""
     add_project(parser)
+    parser.add_argument("--yes", action="store_true", help="do not ask before changing AWS")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +57,7 @@ def interruptible(deployment: Deployment) -> int:
         print(f"\n{deployment.standing()}", file=sys.stderr)
         return 130
     print(deployment.summary())
-    return 0
+    return 1 if deployment.declined else 0
 
 
 @contextmanager
@@ -77,11 +78,14 @@ class Deployment:
 
     Attributes:
         command: how it is typed.
+        asks: whether it does, before it changes anything on AWS.
         stages: of the plan.
         trials, page: of a search by the service, and where its page is.
+        declined: the plan was shown, and the answer was no.
     """
 
     command: ClassVar = "deploy"
+    asks: ClassVar = True
     stages: ClassVar[tuple[StageName, ...]] = STAGES
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -91,6 +95,7 @@ class Deployment:
         self._done: Done | None = None
         self.trials: tuple[Trial, ...] = ()
         self.page: Path | None = None
+        self.declined = False
 
     @property
     def shown_stages(self) -> int:
@@ -130,11 +135,13 @@ class Deployment:
             shown.done(place(target, cloud.account.region, cloud.account.id))
             if plan.trains:
                 check(settings)
+            if not self._confirmed(cloud, plan, shown):
+                return
 
             def opened() -> None:
                 """There is a bucket now, and so there can be a lock: the plan must still hold."""
                 lock.acquire()
-                if self._plan(settings, cloud).steps != plan.steps[1:]:
+                if _outside(self._plan(settings, cloud)) != _outside(plan):
                     raise _overtaken(self._again)
 
             self._executor = CloudExecutor(
@@ -164,6 +171,28 @@ class Deployment:
 
     def _check(self, settings: Settings) -> None:
         """Refuse a project with which the command can do nothing."""
+
+    def _confirmed(self, cloud: Cloud, plan: Plan, shown: Progress) -> bool:
+        """Show the plan and ask, where it would change something on AWS.
+
+        Raises:
+            DeploymentError: there is nobody to ask.
+        """
+        if cloud.account.local or not (self.asks and plan.steps) or self._args.yes:
+            return True
+        from infra.commands.plan import priced, text
+        from shared.errors import DeploymentError
+
+        with shown.aside():
+            print(f"\n{text(plan, priced(plan, cloud))}\n", flush=True)
+            if not sys.stdin.isatty():
+                raise DeploymentError(
+                    "what is above would be done on AWS, and there is no terminal to ask on",
+                    where=plan.desired.project,
+                    cure=f"Say so beforehand: `{self._again} YES=1`, or --yes.",
+                )
+            self.declined = not confirmed("Do it?")
+        return not self.declined
 
     def _plan(self, settings: Settings, cloud: Cloud) -> Plan:
         from infra.prepare import prepare
@@ -233,6 +262,8 @@ class Deployment:
         from infra.trials import counted
         from infra.units import short_time
 
+        if self.declined:
+            return "Nothing was changed."
         assert self._done is not None
         plan, bundle = self._done.plan, self._done.bundle
         took = short_time(time.monotonic() - self._started)
@@ -260,6 +291,15 @@ class Deployment:
             (typed("logs", self._args), "read what training and endpoint wrote"),
         ]
         return f"\n{head}\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"
+
+
+def _outside(plan: Plan) -> list[tuple[str, str, str]]:
+    """What a plan does, its bucket aside."""
+    return [
+        (step.action, step.kind, step.name)
+        for step in plan.steps
+        if not step.kind.startswith("bucket")
+    ]
 
 
 def _overtaken(again: str) -> DeploymentError:

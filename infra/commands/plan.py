@@ -1,6 +1,7 @@
-"""Say what deploy would create, change or leave alone, and why. Nothing is changed.
+"""Say what deploy would create, change, delete or leave alone, why, and what it costs.
 
-While the local cloud is not running, everything is still to be created.
+Nothing is changed. While the local cloud is not running, everything is still to be created. Costs
+are AWS's own prices of an hour, asked for once a week; what is not known is not told.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import TYPE_CHECKING
 from infra.commands.words import add_project, place, typed
 
 if TYPE_CHECKING:
+    from infra.aws import Cloud
+    from infra.cost import Cost
     from infra.plan import Plan
-
-_SIGNS = {"create": "+", "update": "~", "replace": "±", "attach": "…", "delete": "-"}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,39 +36,34 @@ def run(args: argparse.Namespace) -> int:
     plan = prepare(settings, cloud)
     if plan.trains:
         check(settings)
+    found = priced(plan, cloud)
     if args.json:
-        print(json.dumps(plan.to_json(), indent=1))
+        told = {**plan.to_json(), "costs": [cost.to_json() for cost in found]}
+        print(json.dumps(told, indent=1))
         return 0
     account = plan.desired.account
     print(f"{settings.name} on {place(args.target, account.region, account.id)}")
     if cloud is None:
         print("The local cloud is not running: deploy starts it, and everything is created.")
-    print(_table(plan))
-    print(_closing(plan, args))
+    print(text(plan, found))
+    print(f"To do it: {typed('deploy', args)}" if plan.steps else "No changes.")
     return 0
 
 
-def _table(plan: Plan) -> str:
-    lines: list[tuple[str, ...]] = [
-        (_SIGNS[step.action], step.action, step.kind, step.name, step.reason) for step in plan.steps
-    ]
-    lines += [("=", "keep", same.kind, same.name, same.reason) for same in plan.unchanged]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    return "\n".join(
-        "  "
-        + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False))
-        + f"  {line[4]}"
-        for line in lines
-    )
+def priced(plan: Plan, cloud: Cloud | None) -> tuple[Cost, ...]:
+    """What it costs on AWS; on this machine nothing does."""
+    if cloud is None or plan.desired.account.local:
+        return ()
+    from infra.cost import costs
+    from infra.package import ROOT
+    from infra.prices import Prices
+
+    return costs(plan, Prices(cloud, ROOT / "build" / "prices.json").hourly)
 
 
-def _closing(plan: Plan, args: argparse.Namespace) -> str:
-    if not plan.steps:
-        return "No changes."
-    traffic = (
-        "requests move to the new version without a gap"
-        if plan.traffic
-        else "no running endpoint is touched"
-    )
-    count = len(plan.steps)
-    return f"{count} step{'s' if count > 1 else ''}; {traffic}. To do it: {typed('deploy', args)}"
+def text(plan: Plan, found: tuple[Cost, ...]) -> str:
+    """The plan for a person: the steps with their reasons, how many, the traffic, the costs."""
+    from infra.proposal import counted, money, table, traffic
+
+    money_lines = money(found, local=plan.desired.account.local)
+    return f"{table(plan)}\n\n{counted(plan)}. {traffic(plan)}\n{money_lines}"

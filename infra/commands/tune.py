@@ -41,6 +41,7 @@ class Search(Deployment):
     """One run of tune."""
 
     command = "tune"
+    asks = False
     stages = ("upload", "train")
 
     def _check(self, settings: Settings) -> None:

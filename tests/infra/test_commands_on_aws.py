@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from infra import project
+from infra import lock, project
 from infra.commands import logs
+from infra.lock import Lock
 from infra.policy import execution_policy
 from infra.prepare import prepare
+from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
 from tests.support import projects
 from tests.support.fake_cloud import FakeCloud
@@ -130,3 +135,118 @@ def test_the_policy_for_a_whole_bucket_is_for_no_other_bucket() -> None:
     policy = execution_policy("small", BUCKET, ["s3://elsewhere"], "123456789012", "us-east-1")
     assert "arn:aws:s3:::elsewhere/*" in json.dumps(policy)
     assert "arn:aws:s3:::elsewhere*" not in json.dumps(policy)
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCloud:
+    """An account in which nothing is yet but the serving image; prices cannot be asked."""
+    cloud = FakeCloud(local=False)
+    monkeypatch.setattr("infra.aws.find", lambda target, aws: cloud)
+    monkeypatch.setattr("infra.aws.connect", lambda target, aws: cloud)
+    monkeypatch.setattr("infra.prepare.ROOT", tmp_path)
+    monkeypatch.setattr("infra.package.ROOT", tmp_path)
+    return cloud
+
+
+@pytest.fixture
+def code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that is packed in no time."""
+    monkeypatch.setattr("infra.package.training_code", lambda: {"train.py": b"code"})
+    monkeypatch.setattr("infra.package.serving_code", lambda: {"serve.py": b"code"})
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[str]:
+    """A terminal on which this is typed; what was asked."""
+    asked: list[str] = []
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    return asked
+
+
+class Terminal(io.StringIO):
+    """Standard input that somebody sits at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("code")
+def test_the_plan_tells_what_it_costs_or_that_nobody_knows(account: FakeCloud, file: Path) -> None:
+    said = run("plan", file)
+    assert said.code == 0, said.err
+    assert re.search(r"Cost of the endpoint: 1 × ml\.m5\.large: price unknown \(.+\)", said.out)
+    assert "Cost of the training: 1 × ml.m5.xlarge for 10 min at most: price unknown" in said.out
+    assert "there is no endpoint yet" in said.out
+    assert re.search(r"\n12 to create, \d unchanged\.", said.out)
+    document = json.loads(run("plan", file, "--json").out)
+    assert {cost["what"] for cost in document["costs"]} == {"endpoint", "training"}
+    assert all(cost["most"] is None and cost["currency"] == "USD" for cost in document["costs"])
+
+
+@pytest.mark.usefixtures("code")
+def test_deploy_shows_the_plan_and_without_a_terminal_changes_nothing(
+    account: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    said = run("deploy", file)
+    assert said.code == 1
+    assert "create  endpoint" in said.out
+    assert "YES=1" in said.err
+    assert account.state == FakeCloud().state
+
+
+@pytest.mark.usefixtures("code")
+def test_deploy_asks_and_no_means_that_nothing_is_changed(
+    account: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = answering(monkeypatch, "")
+    said = run("deploy", file)
+    assert said.code == 1
+    assert len(asked) == 1
+    assert "Nothing was changed." in said.out
+    assert account.state == FakeCloud().state
+
+
+@pytest.mark.usefixtures("code")
+@pytest.mark.parametrize("words", [(), ("--yes",)], ids=["answered", "said beforehand"])
+def test_yes_executes_the_plan(
+    account: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    asked = answering(monkeypatch, "y")
+    account.job_ends = "Failed"
+    said = run("deploy", file, *words)
+    assert len(asked) == (0 if words else 1)
+    assert "the data has no rows" in said.err
+    assert account.jobs
+    assert "small/lock.json" not in account.objects
+
+
+@pytest.mark.usefixtures("code")
+def test_what_another_made_since_the_plan_ends_a_first_deployment(
+    account: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = account.create_bucket
+
+    def overtaken(**call: Any) -> None:
+        create(**call)
+        account.create_role("small-us-east-1-execution")
+
+    monkeypatch.setattr(account, "create_bucket", overtaken)
+    said = run("deploy", file, "--yes")
+    assert said.code == 1
+    assert "while its plan was looked at" in said.err
+    assert account.jobs == {}
+
+
+def test_destroy_waits_for_who_is_at_work(
+    cloud: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RecordStore(cloud, BUCKET, "small")
+    other = Lock(cloud, store, "make deploy TARGET=aws", Lines(0, io.StringIO()))
+    other.acquire()
+    monkeypatch.setitem(lock._PAUSE, "aws", 0.01)
+    threading.Timer(0.1, other.release).start()
+    said = run("destroy", file, "--yes")
+    assert said.code == 0, said.err
+    assert "Another command is at work on small" in said.out
+    assert "`make deploy TARGET=aws`" in said.out

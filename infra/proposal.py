@@ -1,0 +1,87 @@
+"""A plan in words: what a person reads before saying yes. Pure; `Plan.to_json` is for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from infra.cost import Cost
+from infra.plan import Plan
+from infra.steps import Action
+
+SIGNS = {"create": "+", "update": "~", "replace": "±", "attach": "…", "delete": "-"}
+_COUNTED: dict[Action, str] = {
+    "create": "to create",
+    "update": "to update",
+    "replace": "to replace",
+    "delete": "to delete",
+    "attach": "to wait for",
+}
+
+
+def table(plan: Plan) -> str:
+    """Every step and everything that stays, a line each, with its reason."""
+    lines: list[tuple[str, ...]] = [
+        (SIGNS[step.action], step.action, step.kind, step.name, step.reason) for step in plan.steps
+    ]
+    lines += [("=", "keep", same.kind, same.name, same.reason) for same in plan.unchanged]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return "\n".join(
+        "  "
+        + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=False))
+        + f"  {line[4]}"
+        for line in lines
+    )
+
+
+def counted(plan: Plan) -> str:
+    """3 to create, 1 to update, 8 unchanged."""
+    actions = Counter(step.action for step in plan.steps)
+    told = [f"{actions[action]} {words}" for action, words in _COUNTED.items() if actions[action]]
+    return ", ".join([*told, f"{len(plan.unchanged)} unchanged"])
+
+
+def traffic(plan: Plan) -> str:
+    """What a client of the endpoint will notice of it."""
+    steps = [step for step in plan.of("endpoint") if step.kind == "endpoint"]
+    actions = [step.action for step in steps]
+    if "update" in actions:
+        return "Traffic moves to the new version. " + _rollout(plan)
+    if "replace" in actions:
+        return (
+            "The endpoint has failed and is made again: until it is InService, requests find none."
+        )
+    if "create" in actions:
+        return "Traffic: there is no endpoint yet, so no request is touched."
+    if actions:
+        return "Traffic: an update that is under way is waited for."
+    return "Traffic is not touched."
+
+
+def _rollout(plan: Plan) -> str:
+    """How an update moves it, as its request says."""
+    update = next(step.call for step in plan.steps if step.kind == "endpoint" and step.traffic)
+    policy = update.parameters.get("DeploymentConfig", {}) if update else {}
+    green = policy.get("BlueGreenUpdatePolicy", {}).get("TrafficRoutingConfiguration", {})
+    if rolling := policy.get("RollingUpdatePolicy"):
+        size = rolling["MaximumBatchSize"]
+        unit = "%" if size["Type"] == "CAPACITY_PERCENT" else " instances"
+        return f"Rolling: {size['Value']}{unit} at a time, with no gap."
+    if green.get("Type") in ("CANARY", "LINEAR"):
+        step = green.get("CanarySize") or green["LinearStepSize"]
+        unit = "%" if step["Type"] == "CAPACITY_PERCENT" else " instances"
+        way = "Canary: first" if green["Type"] == "CANARY" else "Linear:"
+        rest = "then all" if green["Type"] == "CANARY" else "at a time"
+        wait = green["WaitIntervalInSeconds"]
+        return (
+            f"{way} {step['Value']}{unit}, {rest}, {wait} s apart; two fleets are paid for "
+            "meanwhile. There is no gap."
+        )
+    return "All at once, when the new fleet answers; two fleets are paid for until then. No gap."
+
+
+def money(found: Sequence[Cost], *, local: bool) -> str:
+    """What it costs, a line each."""
+    if local:
+        return "Cost: none, as everything runs on this machine."
+    return "\n".join(f"Cost of the {cost.what}: {cost.words}" for cost in found)
