@@ -38,7 +38,7 @@ class Progress(Protocol):
         """One line that stays."""
 
     def advance(self, what: str, done: int, total: int | None, detail: str = "") -> None:
-        """So many of so many (None: nobody knows): bytes, trials, epochs."""
+        """So many of so many (None: nobody knows): bytes, trials, epochs, seconds."""
 
     def trials(self, found: Sequence[Trial], total: int | None) -> None:
         """The trials of a search so far, of so many (None: nobody knows)."""
@@ -93,8 +93,8 @@ class Lines:
         self._say(f"      {text}")
 
     def advance(self, what: str, done: int, total: int | None, detail: str = "") -> None:
-        """Print a count; not of bytes, since they come by the thousand."""
-        if what != "bytes":
+        """Print a count; not of bytes, since they come by the thousand, nor of seconds."""
+        if what not in ("bytes", "seconds"):
             count = f"{done}/{total}" if total else f"{done}"
             self._say(f"      {what} {count} {detail}".rstrip())
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
 # What there is under a project's prefix in S3, beside its record.
-FOLDERS = ("checkpoints", "code", "data", "jobs", "problems")
+FOLDERS = ("checkpoints", "code", "data", "jobs", "problems", "rollouts")
 
 
 @dataclass(frozen=True)

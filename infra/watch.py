@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from infra import observe, trials
@@ -18,6 +19,7 @@ from infra.failures import explain
 from infra.logs import LogTail, last_lines
 from infra.progress import Progress
 from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS
+from infra.rolling import Rolling, alarm_names
 from infra.steps import Wait
 from infra.trials import Trial
 from infra.units import short_time
@@ -63,6 +65,8 @@ class Watch:
         self._clock = clock
         self._sleep = sleep
         self._blind = False
+        self._deaf = False
+        self._rolling = Rolling()
         self._trials: dict[int, Trial] = {}
 
     def until(self, wait: Wait) -> None:
@@ -82,6 +86,7 @@ class Watch:
             "gone": self._gone,
         }[wait.what]
         tail = LogTail(self._cloud, TRAINING_LOGS, f"{wait.name}/") if _has_log(wait) else None
+        self._rolling = Rolling()
         end = self._clock() + wait.seconds
         while not check(wait, tail):
             if self._clock() > end:
@@ -141,29 +146,60 @@ class Watch:
         return self._cloud.call("sagemaker", "describe_hyper_parameter_tuning_job", place)
 
     def _endpoint(self, wait: Wait, tail: LogTail | None) -> bool:
-        found = observe.endpoint(self._cloud, wait.name)
+        named = {"EndpointName": wait.name}
+        found = observe.describe(self._cloud, "sagemaker", "describe_endpoint", named)
         if found is None:
             raise FailedError(
                 "has disappeared while it was waited for",
                 where=f"endpoint {wait.name}",
                 cure="Somebody deleted it: run `make deploy` again.",
             )
-        self._progress.status(found.status)
-        if found.status in observe.IN_PROGRESS:
+        status, config = found["EndpointStatus"], found.get("EndpointConfigName", "")
+        self._show_rollout(found)
+        if status in observe.IN_PROGRESS:
             return False
-        if found.status == "InService" and wait.config in (None, found.config):
+        if status == "InService" and wait.config in (None, config):
             return True
-        if found.status == "InService":
-            reason = f"went back to {found.config}" + (
-                f": {found.reason}" if found.reason else ": SageMaker refused the new version"
-            )
+        why = found.get("FailureReason")
+        if status == "InService":
+            reason = f"went back to {config}: {why or 'SageMaker refused the new version'}"
         else:
-            reason = f"is {found.status}: {found.reason or 'SageMaker gives no reason'}"
+            reason = f"is {status}: {why or 'SageMaker gives no reason'}"
+        for name, numbers in self._rolling.alarmed.items():
+            reason = f"{reason.rstrip('. ')}. Alarm {name} went off: {numbers}"
         raise FailedError(
             reason,
             where=f"endpoint {wait.name}",
             cure=self._evidence(f"{ENDPOINT_LOGS}/{wait.name}", "", "--endpoint"),
         )
+
+    def _show_rollout(self, found: Mapping[str, Any]) -> None:
+        """Stage, share of the traffic, time left, and what the alarms say."""
+        stage = self._rolling.stage(found)
+        before = self._rolling.alarmed
+        states = self._rolling.see(self._alarms(found))
+        for name in self._rolling.alarmed.keys() - before.keys():
+            self._progress.line(f"Alarm {name}: {self._rolling.alarmed[name]}")
+        if stage.lasts and states:
+            stage = replace(stage, words=f"{stage.words}; alarms: {states}")
+        self._progress.status(stage.words)
+        if stage.lasts:
+            done = min(stage.elapsed, stage.lasts)
+            detail = f"{short_time(stage.left)} left"
+            self._progress.advance("seconds", round(done), round(stage.lasts), detail)
+
+    def _alarms(self, found: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The alarms on an update; those that cannot be read must not end a deployment."""
+        names = alarm_names(found)
+        if not names or self._deaf or found["EndpointStatus"] == "Creating":
+            return []
+        try:
+            answer = self._cloud.call("cloudwatch", "describe_alarms", {"AlarmNames": names})
+        except Exception as error:
+            self._deaf = True
+            self._progress.line(f"Its alarms cannot be shown: {explain(error, 'alarms')}")
+            return []
+        return [*answer.get("MetricAlarms", []), *answer.get("CompositeAlarms", [])]
 
     def _rest(self, wait: Wait, tail: LogTail | None) -> bool:
         found = observe.endpoint(self._cloud, wait.name)

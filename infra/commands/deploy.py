@@ -26,6 +26,7 @@ from infra.steps import STAGES, StageName
 if TYPE_CHECKING:
     from infra.apply import CloudExecutor
     from infra.aws import Cloud
+    from infra.evidence import Evidence
     from infra.plan import Plan
     from infra.progress import Progress
     from infra.project import Settings
@@ -93,6 +94,7 @@ class Deployment:
         self._started = time.monotonic()
         self._executor: CloudExecutor | None = None
         self._done: Done | None = None
+        self._evidence: Evidence | None = None
         self.trials: tuple[Trial, ...] = ()
         self.page: Path | None = None
         self.declined = False
@@ -122,6 +124,7 @@ class Deployment:
         from infra.apply import CloudExecutor, apply, found
         from infra.aws import connect
         from infra.check import check
+        from infra.evidence import Evidence
         from infra.lock import Lock
         from infra.record import RecordStore
         from infra.resources import bucket_name
@@ -147,7 +150,8 @@ class Deployment:
             self._executor = CloudExecutor(
                 cloud, store, shown, build, guard=lock.check, opened=opened
             )
-            with self._noted(store, plan):
+            self._evidence = Evidence(cloud, store, plan, build, shown)
+            with self._noted(store, plan), self._evidence.gathered(self._again):
                 apply(plan, self._executor, shown, self.stages)
                 self._executor.keep(found(plan))
                 self._look_back(cloud, plan, build)
@@ -280,6 +284,7 @@ class Deployment:
             ("checkpoints", plan.desired.job.checkpoints),
             ("bundle", f"{plan.serving.model.data} (digest {short(bundle.manifest.digest)})"),
             ("report", report),
+            *(self._evidence.rows() if self._evidence else []),
         ]
         if plan.desired.kept:
             rows.insert(2, ("retrained", f"{plan.job}, from {plan.desired.kept.parent}"))

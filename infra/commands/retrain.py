@@ -146,6 +146,7 @@ class Retraining(Deployment):
     ) -> None:
         """Deploy the challenger; where it does not serve, the record keeps what it had."""
         from infra.apply import apply, found
+        from infra.evidence import Evidence
         from infra.observe import observe
         from infra.plan import plan
         from infra.releases import note
@@ -166,7 +167,8 @@ class Retraining(Deployment):
         store.change(lambda record: replace(record, retrained=new))
         try:
             final = plan(made.plan.desired, observe(cloud, made.plan.desired))
-            with self._noted(store, final):
+            self._evidence = Evidence(cloud, store, final, build, shown)
+            with self._noted(store, final), self._evidence.gathered(self._again):
                 apply(final, self._executor, shown, ("endpoint",))
                 self._executor.keep(found(final))
                 shown.stage("verify")
@@ -198,6 +200,7 @@ class Retraining(Deployment):
             ("went on from", new.parent),
             ("new model", f"{new.job} (bundle {self._came.digest})"),
             ("report", os.path.relpath(self._came.report) if self._came.report else "none"),
+            *(self._evidence.rows() if self._evidence else []),
         ]
         following = [(typed("status", self._args), "see what is deployed")]
         return f"\n{project}: {head} ({took}).\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,6 +199,25 @@ def test_new_endpoint_settings_update_it_without_training(deployed: Said, place:
     assert said.code == 0, said.err
     assert "trial" not in said.out
     assert "1 × ml.c5.large" in place.run("status").out
+    told = evidence(place, said.out)
+    for reading in (told["golden_before"], told["golden_after"]):
+        assert reading["rows"] == reading["agreed"] > 0
+        assert (reading["failed"], reading["median"] > 0) == (0, True)
+    assert told["golden_after"]["config"] == told["new"] != told["old"]
+    assert told["outcome"] == "live"
+
+
+def evidence(place: Place, said: str) -> dict[str, Any]:
+    """The evidence that a command says it has left in S3."""
+    running = local.find(place.directory / "cloud")
+    assert running is not None
+    (uri,) = re.findall(r"s3://\S+/report\.md", said)
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    s3 = running.session().client("s3")
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read().startswith(b"# small: small-")
+    written = s3.get_object(Bucket=bucket, Key=key.replace("report.md", "evidence.json"))
+    document: dict[str, Any] = json.loads(written["Body"].read())
+    return document
 
 
 def test_a_version_that_answers_wrongly_is_taken_back(
@@ -213,6 +233,9 @@ def test_a_version_that_answers_wrongly_is_taken_back(
     assert said.code == 1
     assert "golden row 0 came back different" in said.err
     assert "taken back (update_endpoint)" in said.err
+    told = evidence(place, said.err)
+    assert (told["outcome"], told["golden_after"]) == ("failed", None)
+    assert "golden row 0" in told["reason"]
     config = next(line for line in status.splitlines() if "config" in line)
     assert config in place.run("status").out
 

@@ -239,6 +239,9 @@ class FakeCloud:
         ]
         return {"MetricAlarms": found, "CompositeAlarms": []}
 
+    def get_metric_data(self, **rest: Any) -> dict[str, Any]:
+        return {"MetricDataResults": []}
+
     def put_metric_alarm(self, AlarmName: str, **rest: Any) -> None:
         self.alarms[AlarmName] = {"AlarmName": AlarmName, "StateValue": "OK", **rest}
 

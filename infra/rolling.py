@@ -1,0 +1,126 @@
+"""What is told of an update while it goes on: its stage, the share of traffic, the alarms.
+
+Read from DescribeEndpoint and DescribeAlarms as they are documented: a variant's status is
+Creating, ActivatingTraffic, Baking or Deleting, with the time at which that began. Not here: how
+long to wait, and what a failure means (watch.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from infra.units import short_time
+
+_STAGES = {
+    "Creating": "starting the new version",
+    "Updating": "starting the new version",
+    "ActivatingTraffic": "moving traffic to the new version",
+    "Baking": "watching the new version",
+    "Deleting": "ending the old version",
+}
+_SECONDS = re.compile(r"for (\d+) seconds")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where an update is.
+
+    Attributes:
+        words: the same as long as the stage lasts.
+        elapsed, lasts: seconds of a wait, where it is one.
+    """
+
+    words: str
+    elapsed: float = 0.0
+    lasts: float = 0.0
+
+    @property
+    def left(self) -> float:
+        """Seconds until the wait is over."""
+        return max(0.0, self.lasts - self.elapsed)
+
+
+class Rolling:
+    """An update as it is seen look by look; shares are counted from the waits that were seen."""
+
+    def __init__(self) -> None:
+        self._waits: list[datetime] = []
+        self._alarmed: dict[str, str] = {}
+
+    @property
+    def alarmed(self) -> dict[str, str]:
+        """The alarms that were seen in ALARM at any moment, and CloudWatch's reasons."""
+        return dict(self._alarmed)
+
+    def stage(self, endpoint: Mapping[str, Any], now: datetime | None = None) -> Stage:
+        """Where the update is by DescribeEndpoint's answer."""
+        status = str(endpoint["EndpointStatus"])
+        if status == "RollingBack":
+            return Stage("going back to the old version")
+        last = _last_status(endpoint)
+        if status != "Updating" or last is None:
+            return Stage(status)
+        words = _STAGES.get(last["Status"], last["Status"])
+        began = last.get("StartTime")
+        if last["Status"] != "Baking" or began is None:
+            return Stage(words)
+        if began not in self._waits:
+            self._waits.append(began)
+        deployment = endpoint.get("LastDeploymentConfig") or {}
+        lasts = _lasts(last, deployment)
+        share = self._share(deployment)
+        elapsed = ((now or datetime.now(UTC)) - began).total_seconds()
+        return Stage(f"{words}: {share} % of the traffic, {short_time(lasts)}", elapsed, lasts)
+
+    def see(self, alarms: Iterable[Mapping[str, Any]]) -> str:
+        """Take note of alarms as DescribeAlarms tells them; their states in words."""
+        states: dict[str, int] = {}
+        for alarm in alarms:
+            state = str(alarm["StateValue"])
+            states[state] = states.get(state, 0) + 1
+            if state == "ALARM":
+                self._alarmed[str(alarm["AlarmName"])] = str(alarm.get("StateReason") or "")
+        told = {"OK": "OK", "ALARM": "in ALARM", "INSUFFICIENT_DATA": "without data yet"}
+        return ", ".join(f"{count} {told.get(state, state)}" for state, count in states.items())
+
+    def _share(self, deployment: Mapping[str, Any]) -> int:
+        """Per cent of the traffic that the new version has at the wait that was seen last."""
+        routing = (deployment.get("BlueGreenUpdatePolicy") or {}).get(
+            "TrafficRoutingConfiguration"
+        ) or {}
+        rolling = deployment.get("RollingUpdatePolicy") or {}
+        if canary := routing.get("CanarySize"):
+            return int(canary["Value"]) if len(self._waits) == 1 else 100
+        step = routing.get("LinearStepSize") or rolling.get("MaximumBatchSize")
+        return min(100, int(step["Value"]) * len(self._waits)) if step else 100
+
+
+def alarm_names(endpoint: Mapping[str, Any]) -> list[str]:
+    """The alarms that an endpoint's last update was to go back at."""
+    deployment = endpoint.get("LastDeploymentConfig") or {}
+    rollback = deployment.get("AutoRollbackConfiguration") or {}
+    return [str(alarm["AlarmName"]) for alarm in rollback.get("Alarms") or []]
+
+
+def _last_status(endpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    pending = endpoint.get("PendingDeploymentSummary") or {}
+    variants = [
+        *(pending.get("ProductionVariants") or []),
+        *(endpoint.get("ProductionVariants") or []),
+    ]
+    statuses = [status for one in variants for status in one.get("VariantStatus") or []]
+    dated = [status for status in statuses if status.get("StartTime")]
+    return max(dated, key=lambda status: status["StartTime"]) if dated else None
+
+
+def _lasts(status: Mapping[str, Any], deployment: Mapping[str, Any]) -> float:
+    found = _SECONDS.search(status.get("StatusMessage") or "")
+    if found:
+        return float(found[1])
+    blue = deployment.get("BlueGreenUpdatePolicy") or {}
+    policy = blue.get("TrafficRoutingConfiguration") or deployment.get("RollingUpdatePolicy") or {}
+    return float(policy.get("WaitIntervalInSeconds", 0))
