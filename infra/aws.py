@@ -25,6 +25,7 @@ Target = Literal["local", "aws"]
 # What a deployment can do without, and so does not wait for long.
 _ADVICE = ("pricing", "service-quotas")
 Sent = Callable[[int], None]
+WRITES = ("put_object", "upload_file", "copy")
 
 
 class Cloud(Protocol):
@@ -59,9 +60,10 @@ class Cloud(Protocol):
 class Session:
     """A Cloud made of a boto3 session."""
 
-    def __init__(self, session: Any, account: Account) -> None:
+    def __init__(self, session: Any, account: Account, kms_key: str | None = None) -> None:
         self.session = session
         self.account = account
+        self._kms_key = kms_key
         self._clients: dict[str, Any] = {}
 
     def client(self, service: str) -> Any:
@@ -80,8 +82,14 @@ class Session:
         parameters: Mapping[str, object],
         sent: Sent | None = None,
     ) -> dict[str, Any]:
-        """Make one call. Errors are botocore's own."""
-        arguments = dict(parameters)
+        """Make one call. Errors are botocore's own; every object is written under the key."""
+        arguments: dict[str, Any] = dict(parameters)
+        if self._kms_key and operation in WRITES:
+            encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self._kms_key}
+            if operation == "put_object":
+                arguments |= encryption
+            else:
+                arguments["ExtraArgs"] = {**arguments.get("ExtraArgs", {}), **encryption}
         if operation == "upload_file":
             arguments["Callback"] = sent
         return getattr(self.client(service), operation)(**arguments) or {}
@@ -121,8 +129,9 @@ class LocalSession(Session):
 
     SERVE = ("python", "serve")
 
-    def __init__(self, cloud: Any) -> None:
-        super().__init__(cloud.session(), Account(cloud.account, cloud.region, local=True))
+    def __init__(self, cloud: Any, kms_key: str | None = None) -> None:
+        account = Account(cloud.account, cloud.region, local=True)
+        super().__init__(cloud.session(), account, kms_key)
         self.cloud = cloud
 
     def has_image(self, repository: str, tag: str) -> bool:
@@ -149,7 +158,7 @@ def connect(target: Target, settings: Aws) -> Cloud:
     if target == "local":
         from infra import local
 
-        return LocalSession(local.ensure(local_root()))
+        return LocalSession(local.ensure(local_root()), settings.kms_key)
     return _connect_aws(settings)
 
 
@@ -159,7 +168,7 @@ def find(target: Target, settings: Aws) -> Cloud | None:
         from infra import local
 
         running = local.find(local_root())
-        return LocalSession(running) if running else None
+        return LocalSession(running, settings.kms_key) if running else None
     return _connect_aws(settings)
 
 
@@ -179,7 +188,8 @@ def _connect_aws(settings: Aws) -> Session:
         raise
     except Exception as error:
         raise explain(error, "Connecting to AWS") from error
-    return Session(session, Account(identity["Account"], session.region_name, local=False))
+    account = Account(identity["Account"], session.region_name, local=False)
+    return Session(session, account, settings.kms_key)
 
 
 def _price_list(region: str) -> str:

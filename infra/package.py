@@ -92,7 +92,7 @@ def write_archive(files: Mapping[str, bytes], path: Path) -> Path:
     buffer = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0) as compressed,
-        tarfile.open(fileobj=compressed, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+        tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
     ):
         for name, data in sorted(files.items()):
             member = tarfile.TarInfo(name)

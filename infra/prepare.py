@@ -18,6 +18,7 @@ from infra.project import Location, Settings
 from infra.record import Record, RecordStore
 from infra.resources import Account, Artifacts, Desired, Retrained, desired
 from infra.retraining import Deployed, kept, reading, retraining
+from infra.wheels import vendored
 from shared.errors import DataError, DeploymentError
 from shared.feature_rules import FILE
 from shared.files import write
@@ -158,6 +159,8 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
         code |= package.serving_code()  # training puts it into the bundle
     if settings.features is not None:
         code[FILE] = settings.features
+    if settings.aws.network_isolation and cloud and not cloud.account.local:
+        code |= vendored(code["requirements.txt"], ROOT / "build" / "wheels")
     archive = package.write_archive(code, build / "sourcedir.tar.gz")
     document = settings.problem.to_json().encode()
     write(build / "project.json", document)

@@ -187,6 +187,7 @@ class _Checked:
         self._check_instances(tuning, knobs)
         for refused in rollout.refusals(file.endpoint):
             self._mistakes.add(refused.where or "endpoint", refused.message, refused.cure)
+        self._check_network()
         self._mistakes.raise_if_any()
         assert target is not None
         assert split is not None
@@ -493,6 +494,22 @@ class _Checked:
                 "training.hyperparameters.batch_norm",
                 f"it works on one instance, not on {count}: each would have its own statistics",
                 "Write false, or training.instance_count = 1",
+            )
+
+    def _check_network(self) -> None:
+        """A VPC takes subnets and security groups, and what is in it must be of one region."""
+        aws = self._file.aws
+        for key, other in (("subnets", "security_groups"), ("security_groups", "subnets")):
+            if getattr(aws, key) and not getattr(aws, other):
+                self._mistakes.add(
+                    f"aws.{other}",
+                    f"is missing: a VPC takes both, and aws.{key} is given",
+                    "Name at least one",
+                )
+        region = aws.kms_key.split(":")[3] if aws.kms_key else None
+        if region and aws.region and region != aws.region:
+            self._mistakes.add(
+                "aws.kms_key", f"is a key of {region}, and the project goes to {aws.region}"
             )
 
     def _unknown(self, key: str, name: str, names: list[str], location: Location) -> None:

@@ -30,6 +30,7 @@ from infra.package import File, combine, digest_of, short
 from infra.policy import TRUST, execution_policy
 from infra.requests import Request, tagged
 from infra.rollout import Rollout, rollout
+from infra.security import Security
 from infra.serving import METRICS_SECONDS, Hosting, Served, Serving, serving
 from infra.training_job import TrainingJob
 from infra.tuning import TuningJob, children_at_a_time
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
+# Where a container finds its channels, and the one that carries the code of an isolated job.
+CHANNELS = "/opt/ml/input/data"
+CODE = "code"
 # What there is under a project's prefix in S3, beside its record.
 FOLDERS = ("checkpoints", "code", "data", "jobs", "problems", "rollouts")
 
@@ -251,6 +255,10 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         }
     )
     external = tuple(channel.uri for channel in artifacts.channels if channel.uri)
+    security = Security.of(settings.aws)
+    if security.isolated:
+        # Nothing in the container can fetch it, so the platform lays it out.
+        channels[CODE] = f"{code.uri.rsplit('/', 1)[0]}/"
     role = _role(settings, account, bucket, external, tags)
     job = TrainingJob(
         project=project,
@@ -266,7 +274,9 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
                 {
                     **hyperparameters,
                     "sagemaker_program": "train.py",
-                    "sagemaker_submit_directory": code.uri,
+                    "sagemaker_submit_directory": f"{CHANNELS}/{CODE}/sourcedir.tar.gz"
+                    if security.isolated
+                    else code.uri,
                 }.items()
             )
         ),
@@ -274,6 +284,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         output=f"{base}/jobs",
         checkpoints=f"{base}/checkpoints/{short(digest)}",
         metrics=settings.metrics(),
+        security=security,
         tags=tags,
     )
     tuning = settings.problem.tuning
@@ -294,6 +305,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         else tensorflow_serving_image(account.region, settings.endpoint.instance),
         hosting=Hosting(
             settings.endpoint.instance,
+            security=security,
             metrics_seconds=min(METRICS_SECONDS, watched.thresholds.period)
             if watched
             else METRICS_SECONDS,

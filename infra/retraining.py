@@ -18,7 +18,7 @@ from infra.observe import IN_PROGRESS, describe, exists
 from infra.package import File, combine, digest_of, short
 from infra.policy import reading_policy
 from infra.record import Record
-from infra.resources import Artifacts, Desired, Role, Upload
+from infra.resources import CODE, Artifacts, Desired, Role, Upload
 from infra.serving import is_config_of
 from infra.steps import Call, Step
 from infra.training_job import TrainingJob
@@ -143,6 +143,7 @@ def retraining(
         "project": f"s3://{bucket}/{place}",
         "new": new.uri or f"s3://{bucket}/{rows}",
         "model": parent,
+        **{name: uri for name, uri in own.channels if name == CODE},
     }
     job = replace(
         own,

@@ -27,6 +27,9 @@ from infra.record import RecordStore
 from infra.tuning import TuningJob
 from shared.errors import DeploymentError, ProjectError
 
+# What the SDK's HyperparameterTuner takes from no ModelTrainer (3.27).
+_DROPPED = {"EnableInterContainerTrafficEncryption", "EnableNetworkIsolation"}
+
 if TYPE_CHECKING:
     from sagemaker.train.model_trainer import ModelTrainer
     from sagemaker.train.tuner import HyperparameterTuner
@@ -65,6 +68,13 @@ def hyperparameter_tuner(project: str | Path, target: Target = "local") -> Hyper
             where=f"{projects.find(project)}: tuning.where",
             cure='Write where = "service" under [tuning]',
         )
+    dropped = sorted(_DROPPED & job.job.request(1).keys())
+    if dropped:
+        raise DeploymentError(
+            f"the SDK's tuner leaves out {' and '.join(dropped)} of a training job without a word",
+            where=str(projects.find(project)),
+            cure="`make tune` starts the same search with all of it.",
+        )
     return _tuner(job, cloud)
 
 
@@ -99,12 +109,12 @@ def _trainer(request: Mapping[str, Any], cloud: Session) -> ModelTrainer:
     """A ModelTrainer that asks for what the request of a training job asks for."""
     session = _session(cloud, request["OutputDataConfig"]["S3OutputPath"])
     from sagemaker.core import shapes
-    from sagemaker.train.configs import Compute
+    from sagemaker.train.configs import Compute, Networking
     from sagemaker.train.model_trainer import ModelTrainer
 
     resources, stopping = request["ResourceConfig"], request["StoppingCondition"]
     algorithm = request["AlgorithmSpecification"]
-    checkpoints = request["CheckpointConfig"]
+    checkpoints, network = request["CheckpointConfig"], request.get("VpcConfig", {})
     trainer = ModelTrainer(
         sagemaker_session=session,
         role=request["RoleArn"],
@@ -117,13 +127,23 @@ def _trainer(request: Mapping[str, Any], cloud: Session) -> ModelTrainer:
             instance_count=resources["InstanceCount"],
             volume_size_in_gb=resources["VolumeSizeInGB"],
             enable_managed_spot_training=request["EnableManagedSpotTraining"],
+            volume_kms_key_id=resources.get("VolumeKmsKeyId"),
+        ),
+        networking=Networking(
+            subnets=network.get("Subnets"),
+            security_group_ids=network.get("SecurityGroupIds"),
+            enable_network_isolation=request.get("EnableNetworkIsolation", False),
+            enable_inter_container_traffic_encryption=request.get(
+                "EnableInterContainerTrafficEncryption", False
+            ),
         ),
         stopping_condition=shapes.StoppingCondition(
             max_runtime_in_seconds=stopping["MaxRuntimeInSeconds"],
             max_wait_time_in_seconds=stopping.get("MaxWaitTimeInSeconds"),
         ),
         output_data_config=shapes.OutputDataConfig(
-            s3_output_path=request["OutputDataConfig"]["S3OutputPath"]
+            s3_output_path=request["OutputDataConfig"]["S3OutputPath"],
+            kms_key_id=request["OutputDataConfig"].get("KmsKeyId"),
         ),
         checkpoint_config=shapes.CheckpointConfig(
             s3_uri=checkpoints["S3Uri"], local_path=checkpoints["LocalPath"]
@@ -131,7 +151,10 @@ def _trainer(request: Mapping[str, Any], cloud: Session) -> ModelTrainer:
         input_data_config=[_channel(channel) for channel in request["InputDataConfig"]],
         tags=[shapes.Tag(key=tag["Key"], value=tag["Value"]) for tag in request.get("Tags", [])],
     )
-    return trainer.with_metric_definitions(
+    retries = shapes.RetryStrategy(
+        maximum_retry_attempts=request["RetryStrategy"]["MaximumRetryAttempts"]
+    )
+    return trainer.with_retry_strategy(retries).with_metric_definitions(
         [
             shapes.MetricDefinition(name=one["Name"], regex=one["Regex"])
             for one in algorithm["MetricDefinitions"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing
 from typing import Annotated, Any, Literal, get_args
+from unicodedata import category
 
 from pydantic import (
     AfterValidator,
@@ -29,6 +30,8 @@ from shared.schema import Task
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 # What an account may have in one training job before it asks for more.
 MOST_INSTANCES = 20
+# AWS takes 50 tags a resource; the kit adds the project's name.
+MOST_TAGS = 49
 
 
 def _only(now: object, *later: object) -> AfterValidator:
@@ -56,6 +59,18 @@ def _absent(value: object) -> object:
     raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
 
 
+def _tag_text(text: str) -> str:
+    if all(sign in "_.:/=+-@" or category(sign)[0] in "LNZ" for sign in text):
+        return text
+    raise ValueError
+
+
+def _tag_key(text: str) -> str:
+    if text.lower().startswith("aws:"):
+        raise ValueError
+    return _tag_text(text)
+
+
 def _threshold(value: Any) -> float | ThresholdRule:
     # Not a union of types: pydantic would tell a mistake once for each of them.
     if value in get_args(ThresholdRule):
@@ -75,6 +90,8 @@ def _auto_or_count(value: object) -> object:
 
 
 Later = Annotated[Any, AfterValidator(_absent)]
+TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_tag_key)]
+TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_text)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Share = Annotated[float, BeforeValidator(share)]
 Parallel = Annotated[Literal["auto"] | int, PlainValidator(_auto_or_count)]
@@ -302,11 +319,24 @@ class Aws(Section):
         pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
         description="the name of a bucket, without s3://",
     )
-    kms_key: Later = None
-    subnets: Later = None
-    security_groups: Later = None
-    network_isolation: Annotated[bool, _only(False)] = False
-    tags: dict[str, str] = Field(default={}, description="a table of texts")
+    kms_key: str | None = Field(
+        default=None,
+        pattern=r"^arn:[a-z-]+:kms:[a-z0-9-]+:\d{12}:key/[a-z0-9-]+$",
+        description='the ARN of a key: "arn:aws:kms:<region>:<account>:key/<id>"',
+    )
+    subnets: list[Annotated[str, Field(pattern=r"^subnet-[0-9a-z]{8,17}$")]] = Field(
+        default=[], max_length=16, description='a list such as ["subnet-0123456789abcdef0"]'
+    )
+    security_groups: list[Annotated[str, Field(pattern=r"^sg-[0-9a-z]{8,17}$")]] = Field(
+        default=[], max_length=5, description='a list such as ["sg-0123456789abcdef0"]'
+    )
+    network_isolation: bool = Field(default=False, description="true or false")
+    tags: dict[TagKey, TagValue] = Field(
+        default={},
+        max_length=MOST_TAGS,
+        description=f"a table of at most {MOST_TAGS} texts: letters, digits and _.:/=+-@; keys of "
+        "1 to 128 signs that do not begin with aws:, values of 256 at most",
+    )
 
 
 class ProjectFile(Section):

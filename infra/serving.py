@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from infra.package import digest_of, short
 from infra.requests import Request, Tags, tagged
+from infra.security import OPEN, Security, has_own_disks
 
 VARIANT = "AllTraffic"
 # The new version's, while it serves beside the old one.
@@ -126,6 +127,7 @@ class Model:
     config: str
     variant: str = VARIANT
     metrics_seconds: int = METRICS_SECONDS
+    security: Security = OPEN
     tags: Tags = ()
 
     def request(self) -> Request:
@@ -145,6 +147,7 @@ class Model:
                 "Environment": environment,
             },
             "ExecutionRoleArn": self.role,
+            **self.security.network,
             **tagged(self.tags),
         }
 
@@ -184,7 +187,7 @@ class EndpointConfig:
             parameters["ShadowProductionVariants"] = shadows
         if self.async_:
             parameters["AsyncInferenceConfig"] = self.async_.request(self.kms_key)
-        if self.kms_key:
+        if self.kms_key and not any(has_own_disks(one.instance or "") for one in self.variants):
             parameters["KmsKeyId"] = self.kms_key
         if self.metrics_seconds != METRICS_SECONDS:
             parameters["MetricsConfig"] = {
@@ -239,14 +242,15 @@ class Hosting:
 
     Attributes:
         instance, count, serverless: see `Variant`.
-        async_, kms_key, metrics_seconds: see `EndpointConfig`.
+        async_, metrics_seconds: see `EndpointConfig`.
+        security: its key, and its network.
     """
 
     instance: str | None
     count: int = 1
     serverless: Serverless | None = None
     async_: Async | None = None
-    kms_key: str | None = None
+    security: Security = OPEN
     metrics_seconds: int = METRICS_SECONDS
 
 
@@ -292,12 +296,12 @@ def serving(
         variant = Variant(
             name, own, hosting.instance, hosting.count, weight, shadow, hosting.serverless
         )
-        seconds = hosting.metrics_seconds
+        seconds, security = hosting.metrics_seconds, hosting.security
         model = Model(
-            own, served.image, served.data, served.role, project, own, name, seconds, tags
+            own, served.image, served.data, served.role, project, own, name, seconds, security, tags
         )
-        variants = (*beside, variant)
-        return model, EndpointConfig(own, variants, hosting.async_, hosting.kms_key, seconds, tags)
+        variants, key = (*beside, variant), security.kms_key
+        return model, EndpointConfig(own, variants, hosting.async_, key, seconds, tags)
 
     # Tags decide nothing.
     model, config = made("", ())

@@ -7,9 +7,12 @@ from typing import ClassVar
 
 from infra.package import short
 from infra.requests import Request, Tags, tagged
+from infra.security import OPEN, Security
 
 CHECKPOINTS = "/opt/ml/checkpoints"
 VOLUME_GIB = 30
+# For errors of the service itself; a mistake of ours fails at once.
+RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class TrainingJob:
     checkpoints: str
     metrics: tuple[tuple[str, str], ...]
     instance_count: int = 1
+    security: Security = OPEN
     tags: Tags = ()
 
     kind: ClassVar = "training job"
@@ -56,6 +60,7 @@ class TrainingJob:
         stopping = {"MaxRuntimeInSeconds": self.max_runtime}
         if self.spot:
             stopping["MaxWaitTimeInSeconds"] = 2 * self.max_runtime
+        volume = self.security.volume(self.instance)
         return {
             "TrainingJobName": self.name(attempt),
             "AlgorithmSpecification": {
@@ -80,14 +85,21 @@ class TrainingJob:
                 }
                 for name, uri in self.channels
             ],
-            "OutputDataConfig": {"S3OutputPath": self.output},
+            "OutputDataConfig": {"S3OutputPath": self.output, **self.security.outputs},
             "ResourceConfig": {
                 "InstanceType": self.instance,
                 "InstanceCount": self.instance_count,
                 "VolumeSizeInGB": VOLUME_GIB,
+                **({"VolumeKmsKeyId": volume} if volume else {}),
             },
             "StoppingCondition": stopping,
             "EnableManagedSpotTraining": self.spot,
             "CheckpointConfig": {"S3Uri": self.checkpoints, "LocalPath": CHECKPOINTS},
+            "RetryStrategy": {"MaximumRetryAttempts": RETRIES},
+            # Without a DebugHookConfig the debugger is off; the profiler is on unless told.
+            "ProfilerConfig": {"DisableProfiler": True},
+            # What hosts of one job tell each other.
+            **({"EnableInterContainerTrafficEncryption": True} if self.instance_count > 1 else {}),
+            **self.security.network,
             **tagged(self.tags),
         }

@@ -126,7 +126,7 @@ class TuningJob:
         definition = {
             key: value
             for key, value in child.items()
-            if key not in ("TrainingJobName", "HyperParameters", "Tags")
+            if key not in ("TrainingJobName", "HyperParameters", "Tags", "ProfilerConfig")
         }
         definition["StaticHyperParameters"] = {
             name: value for name, value in self.job.hyperparameters if name not in tuned

@@ -30,6 +30,7 @@ from infra.local.images import Image
 
 OPT_ML = "/opt/ml"
 DRIVERS = "sm_drivers"
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
 
 
 class LaunchError(Exception):
@@ -153,6 +154,8 @@ def prepare(
         LaunchError: no program is named, or it cannot be fetched.
     """
     specification = request["AlgorithmSpecification"]
+    if request.get("EnableNetworkIsolation"):
+        base_environment = _without_credentials(base_environment)
     entrypoint = specification.get("ContainerEntrypoint")
     own_command = image.command("train")
     environment = {
@@ -165,15 +168,38 @@ def prepare(
         _relocate_files(layout.data / DRIVERS, layout)
         words = [*entrypoint, *specification.get("ContainerArguments", [])]
         directory = image.tree or layout.base
-        return Launch([layout.relocate(word) for word in words], directory, environment)
+        command = [layout.relocate(word) for word in words]
+        return Launch(command, directory, environment, _unenforced(request))
     if own_command:
         assert image.tree is not None
         environment["PYTHONPATH"] = str(image.tree)
         words = specification.get("ContainerArguments", [])
-        return Launch([*own_command, *words], image.tree, environment)
+        command = [*own_command, *words]
+        return Launch(command, image.tree, environment, _unenforced(request))
     if image.tree is not None:
         raise LaunchError(f"the image {image.uri} was pushed without a train command")
     return _script_mode(request, layout, buckets, environment)
+
+
+def _without_credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """As in an isolated container: nothing that opens S3, and no other place to look for it."""
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    return {name: text for name, text in environment.items() if name not in CREDENTIALS} | nowhere
+
+
+def _unenforced(request: Mapping[str, Any]) -> list[str]:
+    """A remark for each part of a request that is kept and described, and has no effect here."""
+    remarks = []
+    if "VpcConfig" in request:
+        remarks.append("VpcConfig has no effect here: the program has this machine's network")
+    if request.get("EnableNetworkIsolation"):
+        remarks.append(
+            "EnableNetworkIsolation: the program has no credentials, as on AWS; this machine's "
+            "network is not taken from it"
+        )
+    if "VolumeKmsKeyId" in request["ResourceConfig"] or "KmsKeyId" in request["OutputDataConfig"]:
+        remarks.append("KMS keys encrypt nothing here")
+    return remarks
 
 
 def _script_mode(
@@ -201,26 +227,34 @@ def _script_mode(
         [*start, program, *arguments],
         layout.code,
         {**environment, **variables},
-        list(_unmet_requirements(layout.code / "requirements.txt")),
+        [*_unenforced(request), *_unmet_requirements(layout.code / "requirements.txt")],
     )
 
 
 def _fetch(source: str, layout: Layout, buckets: Buckets) -> None:
     if not source.startswith("s3://"):
-        directory = layout.path(source)
-        if not directory.is_dir():
+        given = layout.path(source)
+        if given.is_dir():
+            shutil.copytree(given, layout.code, dirs_exist_ok=True)
+            return
+        if not given.is_file():
             raise LaunchError(f"sagemaker_submit_directory {source} is not there")
-        shutil.copytree(directory, layout.code, dirs_exist_ok=True)
+        _unpack(given, source, layout)
         return
     archive = layout.base / "sourcedir.tar.gz"
     try:
         buckets.download(Location.parse(source), archive)
-        archives.extract(archive, layout.code)
     except MissingError:
         raise LaunchError(f"sagemaker_submit_directory {source} does not exist") from None
+    _unpack(archive, source, layout)
+    archive.unlink()
+
+
+def _unpack(archive: Path, source: str, layout: Layout) -> None:
+    try:
+        archives.extract(archive, layout.code)
     except archives.UntrustedError as error:
         raise LaunchError(f"{source} cannot be unpacked: {error}") from None
-    archive.unlink()
 
 
 def decoded(text: str) -> Any:
