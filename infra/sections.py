@@ -59,16 +59,17 @@ def _absent(value: object) -> object:
     raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
 
 
-def _tag_text(text: str) -> str:
-    if all(sign in "_.:/=+-@" or category(sign)[0] in "LNZ" for sign in text):
-        return text
+def _tags(table: dict[str, str]) -> dict[str, str]:
+    """What every service takes as tags."""
+    plain = all(
+        sign in "_.:/=+-@" or category(sign)[0] in "LNZ"
+        for text in (*table, *table.values())
+        for sign in text
+    )
+    keys = all(1 <= len(key) <= 128 and not key.lower().startswith("aws:") for key in table)
+    if plain and keys and len(table) <= MOST_TAGS and all(len(t) <= 256 for t in table.values()):
+        return table
     raise ValueError
-
-
-def _tag_key(text: str) -> str:
-    if text.lower().startswith("aws:"):
-        raise ValueError
-    return _tag_text(text)
 
 
 def _threshold(value: Any) -> float | ThresholdRule:
@@ -90,8 +91,6 @@ def _auto_or_count(value: object) -> object:
 
 
 Later = Annotated[Any, AfterValidator(_absent)]
-TagKey = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_tag_key)]
-TagValue = Annotated[str, Field(max_length=256), AfterValidator(_tag_text)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Share = Annotated[float, BeforeValidator(share)]
 Parallel = Annotated[Literal["auto"] | int, PlainValidator(_auto_or_count)]
@@ -331,9 +330,8 @@ class Aws(Section):
         default=[], max_length=5, description='a list such as ["sg-0123456789abcdef0"]'
     )
     network_isolation: bool = Field(default=False, description="true or false")
-    tags: dict[TagKey, TagValue] = Field(
+    tags: Annotated[dict[str, str], AfterValidator(_tags)] = Field(
         default={},
-        max_length=MOST_TAGS,
         description=f"a table of at most {MOST_TAGS} texts: letters, digits and _.:/=+-@; keys of "
         "1 to 128 signs that do not begin with aws:, values of 256 at most",
     )

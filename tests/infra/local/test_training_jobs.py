@@ -490,6 +490,39 @@ def test_the_clients_role_is_kept_as_it_was_given(bench: Bench) -> None:
     assert bench.run("print('x')")["RoleArn"] == ROLE
 
 
+def test_an_isolated_job_has_its_code_from_a_channel_and_nothing_that_opens_s3(
+    bench: Bench,
+) -> None:
+    program = """
+        import os
+        print("opens:", sorted(name for name in os.environ if name.startswith("AWS_")))
+        import boto3
+        try:
+            boto3.client("s3").list_buckets()
+        except Exception as error:
+            print("S3:", type(error).__name__)
+    """
+    request = bench.job_request(program)
+    source = request["HyperParameters"]["sagemaker_submit_directory"]
+    inside = "/opt/ml/input/data/code/sourcedir.tar.gz"
+    request["HyperParameters"]["sagemaker_submit_directory"] = inside
+    bench.sagemaker.create_training_job(
+        **request
+        | {
+            "InputDataConfig": [channel("code", source.removesuffix("sourcedir.tar.gz"))],
+            "EnableNetworkIsolation": True,
+            "VpcConfig": {"SecurityGroupIds": ["sg-0a"], "Subnets": ["subnet-0b"]},
+        }
+    )
+    job = bench.ended(request["TrainingJobName"])
+    assert job["TrainingJobStatus"] == "Completed", job.get("FailureReason")
+    said = "\n".join(bench.job_lines(job["TrainingJobName"]))
+    assert "S3: NoCredentialsError" in said
+    assert "AWS_ACCESS_KEY_ID" not in said
+    assert "[local cloud] VpcConfig has no effect here" in said
+    assert "[local cloud] EnableNetworkIsolation: the program has no credentials" in said
+
+
 def channel(name: str, uri: str) -> dict[str, object]:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
