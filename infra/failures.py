@@ -13,11 +13,13 @@ _MISSING_CODES = {
     "404",
     "ImageNotFoundException",
     "NoSuchBucket",
+    "NoSuchBucketPolicy",
     "NoSuchEntity",
     "NoSuchKey",
     "RepositoryNotFoundException",
     "ResourceNotFound",
     "ResourceNotFoundException",
+    "ServerSideEncryptionConfigurationNotFoundError",
 }
 # SageMaker says ValidationException for a name it does not know.
 _MISSING_WORDS = ("could not find", "not found", "does not exist")

@@ -14,8 +14,9 @@ from urllib.parse import unquote
 
 from infra.alarms import is_alarm_of
 from infra.aws import Cloud
+from infra.bucket import is_guarded
 from infra.failures import explain, is_missing
-from infra.resources import Desired
+from infra.resources import Bucket, Desired
 from infra.training_job import TrainingJob
 from infra.trials import best, children
 from infra.tuning import TuningJob
@@ -79,6 +80,7 @@ class Observed:
 
     Attributes:
         bucket: whether the bucket exists.
+        guarded: whether the bucket, being ours, is set as we set it.
         role_policy: the role's inline policy as canonical JSON text; "" when it has none; None when
             there is no such role.
         objects: keys of the wanted uploads that are there.
@@ -91,6 +93,7 @@ class Observed:
     """
 
     bucket: bool = False
+    guarded: bool = False
     role_policy: str | None = None
     objects: frozenset[str] = frozenset()
     jobs: tuple[ObservedJob, ...] = ()
@@ -124,6 +127,7 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
     seen = endpoint(cloud, desired.project)
     return Observed(
         bucket=bucket,
+        guarded=bucket and desired.bucket.ours and _is_guarded(cloud, desired.bucket),
         role_policy=_role_policy(cloud, desired),
         objects=objects,
         jobs=jobs,
@@ -270,6 +274,13 @@ def canonical(policy: str) -> str:
 def exists(cloud: Cloud, service: str, operation: str, parameters: Mapping[str, object]) -> bool:
     """Whether the describe or head call finds what it looks for."""
     return describe(cloud, service, operation, parameters) is not None
+
+
+def _is_guarded(cloud: Cloud, bucket: Bucket) -> bool:
+    place = {"Bucket": bucket.name}
+    policy = describe(cloud, "s3", "get_bucket_policy", place)
+    encryption = describe(cloud, "s3", "get_bucket_encryption", place)
+    return is_guarded(bucket, policy["Policy"] if policy else None, encryption)
 
 
 def _role_policy(cloud: Cloud, desired: Desired) -> str | None:

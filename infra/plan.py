@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from infra.bucket import guards
 from infra.endpoint_steps import (
     endpoint_steps,
     image_steps,
@@ -128,18 +129,22 @@ def _bucket(desired: Desired, observed: Observed, steps: list[Step], same: list[
     name = desired.bucket.name
     if observed.bucket:
         same.append(Unchanged("bucket", name, "exists"))
-        return
-    steps.append(
-        Step(
-            "upload",
-            "create",
-            "bucket",
-            name,
-            "does not exist",
-            Call("s3", "create_bucket", desired.bucket.request()),
-            undo=Call("s3", "delete_bucket", {"Bucket": name}),
+        if observed.guarded or not desired.bucket.ours:
+            return
+    else:
+        steps.append(
+            Step(
+                "upload",
+                "create",
+                "bucket",
+                name,
+                "does not exist",
+                Call("s3", "create_bucket", desired.bucket.request()),
+                undo=Call("s3", "delete_bucket", {"Bucket": name}),
+            )
         )
-    )
+    for reason, call in guards(desired.bucket):
+        steps.append(Step("upload", "create", "bucket setting", name, reason, call))
 
 
 def _role(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:

@@ -119,6 +119,29 @@ def execution_policy(
     return {"Version": "2012-10-17", "Statement": statements}
 
 
+def bucket_policy(bucket: str) -> Mapping[str, object]:
+    """Of a bucket that we make: nothing is asked of it over an open line."""
+    arn = f"arn:aws:s3:::{bucket}"
+    everything = {"Principal": "*", "Action": "s3:*", "Resource": [arn, f"{arn}/*"]}
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "NoPlainHttp",
+                "Effect": "Deny",
+                **everything,
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            },
+            {
+                "Sid": "NoOldTls",
+                "Effect": "Deny",
+                **everything,
+                "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+            },
+        ],
+    }
+
+
 def reading_policy(external: Sequence[str]) -> Mapping[str, object]:
     """Reading data at these s3:// locations, and nothing else."""
     buckets, prefixes, readable = _places(external)

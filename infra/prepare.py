@@ -57,6 +57,8 @@ def _plan(settings: Settings, cloud: Cloud | None) -> Plan:
         return plan(wanted, Observed())
     record = RecordStore(cloud, wanted.bucket.name, wanted.project).load()
     wanted = kept(cloud, wanted, record)
+    if wanted.bucket.name in record.of("bucket"):
+        wanted = replace(wanted, bucket=replace(wanted.bucket, ours=True))
     return plan(wanted, observe(cloud, wanted))
 
 

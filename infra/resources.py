@@ -73,10 +73,20 @@ class Artifacts:
 
 @dataclass(frozen=True)
 class Bucket:
-    """The bucket that holds data, code, checkpoints and bundles."""
+    """The bucket that holds data, code, checkpoints and bundles.
+
+    Attributes:
+        kms_key: under which its objects are encrypted.
+        ours: whether a deployment of this project made it, as its record says.
+        tls_only: whether it has a policy; the local cloud's S3 reads no conditions of one and would
+            refuse everything.
+    """
 
     name: str
     region: str
+    kms_key: str | None = None
+    ours: bool = False
+    tls_only: bool = True
 
     def request(self) -> Request:
         """Parameters of CreateBucket. us-east-1 is the one region that must not be named."""
@@ -295,7 +305,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     return Desired(
         project=project,
         account=account,
-        bucket=Bucket(bucket, account.region),
+        bucket=Bucket(bucket, account.region, security.kms_key, tls_only=not account.local),
         role=role,
         uploads=tuple({upload.key: upload for upload in uploads}.values()),
         job=TuningJob(job, tuning, parallel, settings.warm_start) if searched else job,

@@ -65,6 +65,22 @@ class Security:
         """The key of what a job leaves in S3."""
         return {"KmsKeyId": self.kms_key} if self.kms_key else {}
 
+    @property
+    def without_effect(self) -> str | None:
+        """What a deployment to the local cloud should say: what is asked for in vain there."""
+        vain = [
+            name
+            for name, given in (
+                ("kms_key", self.kms_key),
+                ("subnets and security_groups", self.subnets),
+                ("network_isolation", self.isolated),
+            )
+            if given
+        ]
+        if not vain:
+            return None
+        return f"Not enforced by the local cloud: {', '.join(vain)} of [aws]"
+
     def volume(self, instance: str) -> str | None:
         """The key of an instance's disk; None where there is none, or the service takes none."""
         return None if has_own_disks(instance) else self.kms_key

@@ -136,6 +136,9 @@ class Deployment:
         with Lock(cloud, store, self._again, shown) as lock:
             plan = self._plan(settings, cloud)
             shown.done(place(target, cloud.account.region, cloud.account.id))
+            in_vain = plan.desired.hosting.security.without_effect
+            if in_vain and target == "local":
+                shown.line(in_vain)
             if plan.trains:
                 check(settings)
             if not self._confirmed(cloud, plan, shown):

@@ -13,6 +13,8 @@ from pathlib import Path
 import boto3
 import pytest
 from moto import mock_aws
+from moto.iam.access_control import PermissionResult
+from moto.s3.models import FakeBucket
 
 from infra.aws import Session
 from infra.failures import is_missing
@@ -32,6 +34,8 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
+    # moto reads no conditions, so a bucket policy that denies open lines would deny everything.
+    monkeypatch.setattr(FakeBucket, "get_permission", lambda *_: PermissionResult.NEUTRAL)
     with mock_aws():
         yield Session(
             boto3.Session(region_name=REGION), Account("123456789012", REGION, local=False)

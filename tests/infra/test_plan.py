@@ -58,6 +58,7 @@ def test_an_empty_cloud_gets_everything_in_order(want: Desired) -> None:
     made = plan(want, Observed())
     assert steps(made) == [
         ("create", "bucket"),
+        *[("create", "bucket setting")] * 2,
         ("create", "role"),
         ("create", "role policy"),
         *[("create", "object")] * 4,

@@ -153,7 +153,8 @@ def test_where_the_children_left_nothing_any_more_all_is_searched_anew(
 def test_training_alone_leaves_image_and_endpoint_out(want: Desired) -> None:
     made = plan(want, Observed()).training
     kinds = {step.kind for step in made.steps}
-    assert kinds == {"bucket", "role", "role policy", "object", "tuning job", "bundle"}
+    settings = {"bucket", "bucket setting", "role", "role policy"}
+    assert kinds == {*settings, "object", "tuning job", "bundle"}
 
 
 def test_a_search_is_the_projects_own_even_where_a_retrained_model_serves(

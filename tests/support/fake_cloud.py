@@ -45,6 +45,8 @@ class FakeCloud:
         self.endpoint_ends = "InService"
         self.rolls_back = False
         self.buckets: set[str] = set()
+        self.bucket_policies: dict[str, str] = {}
+        self.encryption: dict[str, Any] = {}
         self.objects: dict[str, bytes] = {}
         self.undeletable: set[str] = set()
         self.roles: dict[str, dict[str, str]] = {}
@@ -125,6 +127,24 @@ class FakeCloud:
 
     def create_bucket(self, Bucket: str, **rest: Any) -> None:
         self.buckets.add(Bucket)
+
+    def put_public_access_block(self, **rest: Any) -> None:
+        """Nobody looks at it here."""
+
+    def put_bucket_encryption(self, Bucket: str, ServerSideEncryptionConfiguration: Any) -> None:
+        self.encryption[Bucket] = ServerSideEncryptionConfiguration
+
+    def put_bucket_policy(self, Bucket: str, Policy: str) -> None:
+        self.bucket_policies[Bucket] = Policy
+
+    def get_bucket_policy(self, Bucket: str) -> dict[str, Any]:
+        if Bucket not in self.bucket_policies:
+            raise refused("GetBucketPolicy", "NoSuchBucketPolicy")
+        return {"Policy": self.bucket_policies[Bucket]}
+
+    def get_bucket_encryption(self, Bucket: str) -> dict[str, Any]:
+        rules = self.encryption.get(Bucket, {"Rules": []})
+        return {"ServerSideEncryptionConfiguration": rules}
 
     def list_buckets(self) -> dict[str, Any]:
         return {"Buckets": [{"Name": name} for name in sorted(self.buckets)]}
