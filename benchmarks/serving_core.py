@@ -2,8 +2,9 @@
 
 The row has 20 numeric columns (one of them missing), 8 category columns of 30 levels and 2 datetime
 columns; each request is parsed, validated, transformed, scored and encoded. The measure is the bare
-ONNX Runtime call on the same matrices. The network has the widths that training gives it by default
-for these columns. Both are timed in turn, call by call, and the medians are compared.
+ONNX Runtime call on the same matrices. The network has the ensemble and the widths that training
+gives it by default for these columns. Both are timed in turn, call by call, and the medians are
+compared.
 
 Then, for orientation, what each stage takes, one after the other: of this bundle, and of one whose
 rows are completed from a table of hourly weather; for requests of one row and of several.
@@ -73,8 +74,15 @@ def build(path: Path) -> Path:
     columns = Schema(COLUMNS, (), support.TARGETS["binary"]).from_records(training)
     transforms = Transforms.fit(columns, COLUMNS)
     inputs = len(transforms.numeric_names) + sum(levels for _, levels in transforms.categories)
-    widths = resolve(Hyperparameters(), inputs).widths
-    return support.build(path, columns=COLUMNS, training_rows=training, source=False, widths=widths)
+    plan = resolve(Hyperparameters(), inputs)
+    return support.build(
+        path,
+        columns=COLUMNS,
+        training_rows=training,
+        source=False,
+        widths=plan.widths,
+        members=plan.members,
+    )
 
 
 def stages(model: handler.Model, bundle: bundles.Bundle, body: bytes) -> dict[str, float]:

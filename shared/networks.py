@@ -1,9 +1,9 @@
 """What a network's ONNX file may hold, looked at before ONNX Runtime opens it.
 
 A network computes; it reads no other file, brings no operator of its own, and repeats nothing. So
-much is refused here: data kept outside the file, operators and functions that are not ONNX's own,
-graphs inside of operators (loops and branches), tensors that claim more than they hold. Not here:
-whether it computes the right thing, which golden rows tell, nor how much memory it takes
+much is refused here: data kept outside the file, operators that no network of this kit has,
+functions, graphs inside of operators (loops and branches), tensors that claim more than they hold.
+Not here: whether it computes the right thing, which golden rows tell, nor how much memory it takes
 for that, which its session bounds.
 
 The file is protobuf, of which the few fields that matter are read (onnx.proto, in github.com/onnx).
@@ -24,6 +24,16 @@ MAX_BYTES = (1 << 31) - 1
 """Protobuf's own limit on a message."""
 MAX_FIELDS = 2_000_000
 DOMAINS = ("", "ai.onnx")
+OPERATORS = frozenset(
+    (
+        *("Add", "Concat", "Cos", "Elu", "Gather", "Gelu", "Gemm", "HardSigmoid", "MatMul", "Mul"),
+        *("PRelu", "ReduceSum", "Relu", "Reshape", "Selu", "Sigmoid", "Sin", "Softmax", "Tanh"),
+        "Transpose",
+        # In bundles from before training wrote its graphs itself.
+        *("Cast", "Less", "Max", "Min", "Neg", "Not", "OneHot", "Pow", "ReduceMean", "Shape"),
+        *("Slice", "Squeeze", "Unsqueeze"),
+    )
+)
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _CURE = "Nothing in this kit makes such a network; train the model again"
 
@@ -100,6 +110,8 @@ class _Reader:
                 raise _Refused(f"the operator {documents.show(operator)} of {domain} is not ONNX's")
             if field.number == _NODE_ATTRIBUTE:
                 self._attribute(field, operator)
+        if operator not in OPERATORS:
+            raise _Refused(f"no network of this kit has the operator {documents.show(operator)}")
 
     def _attribute(self, attribute: _Field, operator: str) -> None:
         for field in self._fields(attribute.start, attribute.end):

@@ -433,11 +433,10 @@ def prepare() -> None:
     import optuna
     import pyarrow.parquet
     import sklearn.metrics
-    import tf2onnx
 
     from training import export, fit, network, train
 
-    del onnxruntime, optuna, pyarrow, sklearn, tf2onnx, export, fit, network, train
+    del onnxruntime, optuna, pyarrow, sklearn, export, fit, network, train
 
 
 if __name__ == "__main__":

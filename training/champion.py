@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ARCHIVE = "model.tar.gz"
 WEIGHTS = "weights.npz"
-CHUNK = 8192
+CHUNK = 1024
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ the bundle around them (shared/bundle.py).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ import tensorflow as tf
 
 from shared.errors import TrainingError
 from shared.transforms import Encoded
+from training import graph, plain
 from training.checkpoints import encode_arrays
 from training.network import Shape, value
 
-OPSET = 17
 TOLERANCE = 1e-5
 WEIGHTS = "weights.npz"
 
@@ -31,21 +30,7 @@ Run = Callable[[Encoded], npt.NDArray[np.float32]]
 
 def to_onnx(model: keras.Model) -> bytes:
     """The network as ONNX bytes, for inference (dropout does nothing)."""
-    import tf2onnx
-
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    names = [tensor.name for tensor in model.inputs]
-    function, signature = _inference(model)
-    converted, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
-    found = [tensor.name for tensor in converted.graph.input]
-    ends = [tensor.name for tensor in converted.graph.output]
-    if found != names or ends != ["output"]:
-        raise TrainingError(
-            f"the converted network has inputs {found} and outputs {ends}", where="ONNX export"
-        )
-    for tensor in [*converted.graph.input, *converted.graph.output]:
-        tensor.type.tensor_type.shape.dim[0].dim_param = "rows"
-    return converted.SerializeToString()  # type: ignore[no-any-return]
+    return graph.write(plain.read(model))
 
 
 def _inference(model: keras.Model) -> tuple[Any, list[tf.TensorSpec]]:

@@ -107,7 +107,7 @@ def build(hyperparameters: Hyperparameters, shape: Shape) -> keras.Model:
         if hp.activation == "prelu":
             x = keras.layers.PReLU(name=f"activation_{number}")(x)
         elif hp.activation == "gelu":
-            x = keras.ops.gelu(x, approximate=True)  # ONNX has no erfc, which the exact form needs
+            x = keras.ops.gelu(x, approximate=True)  # Activation has the exact form
         else:
             x = keras.layers.Activation(hp.activation, name=f"activation_{number}")(x)
         if plan.dropout:

@@ -38,7 +38,7 @@ SMALL_STEP = 1 << 26
 """Multiplications of a step's widest layer: with 256 rows, 512 x 512 weights."""
 LIBRARIES = (
     "tensorflow-cpu", "tensorflow", "keras", "numpy", "scikit-learn", "optuna",
-    "onnx", "tf2onnx", "onnxruntime",
+    "onnx", "onnxruntime",
 )  # fmt: skip
 
 

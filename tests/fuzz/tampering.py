@@ -421,19 +421,22 @@ def network(chance: Chance, directory: Path) -> None:
     values = numpy_helper.to_array(weights)
     outside = onnx.StringStringEntryProto(key="location", value="../../../etc/passwd")
 
-    def big(operator: str, value: list[int]) -> None:
-        graph.initializer.append(numpy_helper.from_array(np.array(value, np.int64), "size"))
-        graph.node.append(helper.make_node(operator, ["size"], ["big"]))
+    logits = graph.node[-1].input[0]
+
+    def big(operator: str, **given: list[int] | list[float]) -> None:
+        for name, value in given.items():
+            kind = np.float32 if isinstance(value[0], float) else np.int64
+            graph.initializer.append(numpy_helper.from_array(np.array(value, kind), name))
+        last = graph.node.pop()
+        graph.node.append(helper.make_node(operator, list(given), ["big"]))
         graph.node.append(helper.make_node("ReduceSum", ["big"], ["one"], keepdims=0))
-        graph.node.append(helper.make_node("Add", ["sum2", "one"], ["much"]))
-        graph.node[-4].input[0] = "much"
-        nodes = list(graph.node)
-        del graph.node[:]
-        graph.node.extend([*nodes[:-4], *nodes[-3:], nodes[-4]])
+        graph.node.append(helper.make_node("Add", [logits, "one"], ["much"]))
+        last.input[0] = "much"
+        graph.node.append(last)
 
     def branch() -> None:
         inner = helper.make_graph(
-            [], "inner", [], [helper.make_tensor_value_info("sum2", TensorProto.FLOAT, None)]
+            [], "inner", [], [helper.make_tensor_value_info(logits, TensorProto.FLOAT, None)]
         )
         graph.node.append(helper.make_node("Loop", ["", ""], ["x"], body=inner))
 
@@ -453,8 +456,9 @@ def network(chance: Chance, directory: Path) -> None:
         lambda: setattr(graph.output[0], "name", "other"),
         lambda: setattr(graph.input[0], "name", "other"),
         lambda: setattr(graph.input[0].type.tensor_type, "elem_type", TensorProto.DOUBLE),
-        lambda: big("ConstantOfShape", [1 << 40]),
-        lambda: big("ConstantOfShape", [1 << 31]),
+        lambda: big("ConstantOfShape", size=[1 << 31]),
+        lambda: big("OneHot", at=[0], depth=[1 << 40], values=[0.0, 1.0]),
+        lambda: big("OneHot", at=[0], depth=[1 << 31], values=[0.0, 1.0]),
         branch,
         lambda: model.ClearField("graph"),
         lambda: setattr(model, "ir_version", 99),

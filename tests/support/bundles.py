@@ -1,11 +1,11 @@
 """Small real bundles: fitted transforms, a source table, and a random network made with onnx.
 
-No TensorFlow: the network is dense layers over the numeric matrix and embedded codes, with the
-inputs and the output that an exported Keras network has.
+No TensorFlow: the network is random numbers, in the graph that training writes.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 import pyarrow as pa
-from onnx import TensorProto, helper, numpy_helper
 
 from shared import bundle as bundles
 from shared import golden
@@ -25,6 +23,7 @@ from shared.hyperparameters import embedding_width
 from shared.schema import Column, Schema, Target, Task
 from shared.sources import Source, SourceTable
 from shared.transforms import Encoded, TargetTransform, Transforms
+from training import graph
 
 COLUMNS = (
     Column("distance", "numeric"),
@@ -103,6 +102,7 @@ def build(
     training_rows: Sequence[dict[str, Any]] | None = None,
     source: bool = True,
     widths: Sequence[int] = (64,),
+    members: int = 1,
     features: str | None = None,
 ) -> Path:
     """Write a bundle that serves `task`; the same arguments give the same bytes.
@@ -114,6 +114,7 @@ def build(
         training_rows: what the transforms are fitted on; `rows` unless given.
         source: whether the weather is looked up.
         widths: neurons of each hidden layer.
+        members: of an ensemble, which share them out.
         features: a features.py that makes MADE.
     """
     target = TARGETS[task]
@@ -127,7 +128,8 @@ def build(
     target_transform = TargetTransform.fit(delays, target)
     directory.mkdir(parents=True, exist_ok=True)
     model = directory.parent / f"{directory.name}.onnx"
-    network(model, transforms, [*widths, len(target.classes) if task == "multiclass" else 1], task)
+    outputs = len(target.classes) if task == "multiclass" else 1
+    network(model, transforms, [*widths, outputs], task, members)
     session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
     inputs = {given.name for given in session.get_inputs()}
 
@@ -174,49 +176,28 @@ def weather() -> SourceTable:
     return SourceTable.build(WEATHER, table)
 
 
-def network(path: Path, transforms: Transforms, widths: Sequence[int], task: Task) -> None:
+def network(
+    path: Path, transforms: Transforms, widths: Sequence[int], task: Task, members: int = 1
+) -> None:
     """A random network for what `transforms` encode, as an ONNX file.
 
     Categories are embedded; then come dense layers of the given `widths`, the outputs last.
     """
     random = np.random.default_rng(3)
-    nodes, weights, inputs, joined = [], [], [], []
-    width = len(transforms.numeric_names)
 
-    def constant(name: str, *shape: int) -> str:
-        values = (random.normal(size=shape) / np.sqrt(shape[0])).astype(np.float32)
-        weights.append(numpy_helper.from_array(values, name))
-        return name
+    def layer(parts: int, reads: int, neurons: int, activation: str) -> graph.Layer:
+        kernel = random.normal(size=(parts, reads, neurons)) / np.sqrt(reads)
+        return graph.Layer(kernel, random.normal(size=parts * neurons) / 8, activation)
 
-    if width:
-        inputs.append(helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", width]))
-        joined.append("numeric")
-    if transforms.categories:
-        count = len(transforms.categories)
-        inputs.append(helper.make_tensor_value_info("codes", TensorProto.INT32, ["n", count]))
-        for place, (_, cardinality) in enumerate(transforms.categories):
-            size = embedding_width(cardinality)
-            weights.append(numpy_helper.from_array(np.array(place), f"place{place}"))
-            table = constant(f"table{place}", cardinality, size)
-            nodes += [
-                helper.make_node("Gather", ["codes", f"place{place}"], [f"code{place}"], axis=1),
-                helper.make_node("Gather", [table, f"code{place}"], [f"embedded{place}"]),
-            ]
-            joined.append(f"embedded{place}")
-            width += size
-    nodes.append(helper.make_node("Concat", joined, ["layer0"], axis=1))
-    for number, following in enumerate(widths, start=1):
-        parameters = [constant(f"w{number}", width, following), constant(f"b{number}", following)]
-        nodes.append(
-            helper.make_node("Gemm", [f"layer{number - 1}", *parameters], [f"sum{number}"])
-        )
-        if number < len(widths):
-            nodes.append(helper.make_node("Relu", [f"sum{number}"], [f"layer{number}"]))
-        width = following
-    final = {"binary": "Sigmoid", "multiclass": "Softmax", "regression": "Identity"}[task]
-    nodes.append(helper.make_node(final, [f"sum{len(widths)}"], ["output"]))
-    output = helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", width])
-    graph = helper.make_graph(nodes, "network", inputs, [output], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
+    tables = tuple(
+        random.normal(size=(levels, embedding_width(levels))) for _, levels in transforms.categories
+    )
+    width = len(transforms.numeric_names) + sum(table.shape[1] for table in tables)
+    first, *others, outputs = widths
+    final = {"binary": "sigmoid", "multiclass": "softmax", "regression": "linear"}[task]
+    layers = [layer(1, width, first, "relu")]
+    for before, following in itertools.pairwise([first, *others]):
+        layers.append(layer(members, before // members, following // members, "relu"))
+    layers.append(layer(1, widths[-2], outputs, final))
+    made = graph.Network(len(transforms.numeric_names), (), tables, tuple(layers))
+    path.write_bytes(graph.write(made))

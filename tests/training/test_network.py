@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from shared.errors import TrainingError
 from shared.hyperparameters import (
-    ACTIVATIONS,
     INITIALIZERS,
     NUMERIC_EMBEDDINGS,
     OPTIMIZERS,
@@ -145,16 +143,6 @@ def test_outputs_are_what_the_task_answers(task: Task) -> None:
         assert np.allclose(found.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize(("numeric", "slots"), [(3, ()), (0, (6,)), (0, (6, 60)), (1, (60,))])
-def test_numbers_alone_and_categories_alone_will_do(numeric: int, slots: tuple[int, ...]) -> None:
-    from training import export
-
-    wanted = shape(numeric=numeric, slots=slots)
-    model = built(wanted)
-    network = export.run_onnx(export.to_onnx(model))
-    export.check_parity(export.run_keras(model), network, rows(wanted), "the rows")
-
-
 @pytest.mark.parametrize("members", [1, 4])
 @pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
 def test_slots_that_training_never_uses_add_nothing(embedding: str, members: int) -> None:
@@ -163,30 +151,6 @@ def test_slots_that_training_never_uses_add_nothing(embedding: str, members: int
     unknown = Encoded(given.numeric, np.ones_like(given.codes))
     assert np.array_equal(answers(model, unseen), answers(model, unknown))
     assert not np.array_equal(answers(model, unseen), answers(model, given))
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_onnx_answers_as_keras_does(task: Task, activation: str) -> None:
-    from training import export
-
-    wanted = shape(task)
-    model = built(wanted, activation=activation, batch_norm=activation == "prelu", dropout=0.2)
-    network = export.run_onnx(export.to_onnx(model))
-    for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
-        assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
-
-
-@pytest.mark.parametrize("numeric", [1, 5])
-@pytest.mark.parametrize("embedding", NUMERIC_EMBEDDINGS)
-def test_onnx_answers_as_keras_does_however_numbers_enter(embedding: str, numeric: int) -> None:
-    from training import export
-
-    wanted = shape(numeric=numeric)
-    model = built(wanted, numeric_embedding=embedding, frequency_scale=2.0)
-    network = export.run_onnx(export.to_onnx(model))
-    for given in (rows(wanted, 500), export.edge_rows(wanted), rows(wanted, 1)):
-        assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
 
 
 def test_piecewise_linear_numbers_say_how_far_they_have_come_through_each_bin() -> None:
@@ -282,58 +246,6 @@ def test_the_members_weights_are_drawn_as_a_single_networks_are(name: str) -> No
             eight.get_layer(layer).get_weights(), one.get_layer(layer).get_weights(), strict=True
         ):
             assert ours.std() == pytest.approx(alone.std(), rel=0.25)
-
-
-@pytest.mark.parametrize(
-    ("task", "embedding"),
-    [("binary", "piecewise_linear"), ("multiclass", "none"), ("regression", "periodic")],
-)
-def test_onnx_answers_as_an_ensemble_does(task: Task, embedding: str) -> None:
-    from training import export
-
-    wanted = shape(task)
-    options = {"ensemble": 4, "batch_norm": task == "binary", "activation": "prelu"}
-    model = built(wanted, numeric_embedding=embedding, dropout=0.1, **options)
-    network = export.run_onnx(export.to_onnx(model))
-    for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
-        assert export.check_parity(export.run_keras(model), network, given, "rows") <= 1e-5
-
-
-@pytest.mark.parametrize(("numeric", "slots"), [(3, SLOTS), (0, SLOTS), (3, ())])
-def test_a_saved_model_answers_as_keras_does_by_the_names_of_its_inputs(
-    numeric: int, slots: tuple[int, ...], tmp_path: Path
-) -> None:
-    from training import export
-
-    wanted = shape("multiclass", numeric, slots)
-    model = built(wanted, dropout=0.2)
-    export.to_saved_model(model, tmp_path / "1")
-    assert (tmp_path / "1" / "saved_model.pb").exists()
-    network = export.run_saved_model(tmp_path / "1")
-    for given in (rows(wanted), export.edge_rows(wanted), rows(wanted, 1)):
-        check = (export.run_keras(model), network, given, "the rows", "SavedModel")
-        assert export.check_parity(*check) <= 1e-5
-
-
-def test_another_network_fails_the_parity_check_and_names_the_row() -> None:
-    from training import export
-
-    one, other = built(seed=1), export.run_onnx(export.to_onnx(built(seed=2)))
-    with pytest.raises(TrainingError, match=r"ONNX export, row [0-9]+ of the rows"):
-        export.check_parity(export.run_keras(one), other, rows(shape()), "the rows")
-
-
-def test_answers_that_are_no_numbers_fail_the_parity_check() -> None:
-    from training import export
-
-    model = built()
-    given = rows(shape())
-
-    def broken(part: Encoded) -> Any:
-        return np.full((len(part.numeric), 1), np.nan, dtype=np.float32)
-
-    with pytest.raises(TrainingError, match="ONNX export"):
-        export.check_parity(export.run_keras(model), broken, given, "the rows")
 
 
 @pytest.mark.parametrize("members", [1, 4])
