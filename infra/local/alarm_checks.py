@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
-from infra.local import evaluation
-from infra.local.series import SIMPLE, is_percentile
+from infra.local import evaluation, figures
+from infra.local.series import is_percentile
 from infra.local.wire import RefusalError
 
 DAY = 86_400
-REQUIRED = (
-    *("MetricName", "Namespace", "Period", "EvaluationPeriods"),
-    *("Threshold", "ComparisonOperator"),
-)
+REQUIRED = ("EvaluationPeriods", "Threshold", "ComparisonOperator")
+OF_ONE_METRIC = ("MetricName", "Namespace", "Period")
+NOT_BESIDE_METRICS = (*OF_ONE_METRIC, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
 REFUSED = (
-    *("Metrics", "ThresholdMetricId", "EvaluationWindow", "WarmUpConfiguration"),
+    *("ThresholdMetricId", "EvaluationWindow", "WarmUpConfiguration"),
     *("EvaluationCriteria", "EvaluationInterval", "ActionConfiguration"),
 )
 # The list of actions for each state.
@@ -52,14 +51,13 @@ def check(request: Mapping[str, Any], actions: Container[str]) -> None:
     for name in REQUIRED:
         if name not in request:
             raise invalid(f"The parameter {name} is required.")
-    if ("Statistic" in request) == ("ExtendedStatistic" in request):
-        raise invalid("Exactly one of Statistic and ExtendedStatistic must be specified.")
-    extended = request.get("ExtendedStatistic")
-    if extended and not is_percentile(extended):
-        raise invalid(f"The value {extended} for parameter ExtendedStatistic is not supported.")
-    if request.get("Statistic", SIMPLE[0]) not in SIMPLE:
-        raise invalid(f"The local cloud does not offer the statistic {request['Statistic']}.")
-    period, count = request["Period"], request["EvaluationPeriods"]
+    if "Metrics" in request:
+        _check_metrics(request)
+        period = period_of(request["Metrics"])
+    else:
+        _check_metric(request)
+        period = request["Period"]
+    count = request["EvaluationPeriods"]
     if period not in (10, 20, 30) and period % 60:
         raise invalid(f"Period {period} must be 10, 20, 30 or a multiple of 60.")
     if period * count > (DAY if period < 3600 else 7 * DAY):
@@ -75,9 +73,40 @@ def check(request: Mapping[str, Any], actions: Container[str]) -> None:
             f"Option {request['TreatMissingData']} is not supported for TreatMissingData."
         )
     low = request.get("EvaluateLowSampleCountPercentile")
-    if low is not None and (low not in ("evaluate", "ignore") or not extended):
+    if low is not None and (
+        low not in ("evaluate", "ignore") or "ExtendedStatistic" not in request
+    ):
         raise invalid(f"Option {low} is not supported for EvaluateLowSampleCountPercentile.")
     for name in ACTIONS.values():
         for arn in request.get(name, []):
             if service_of(arn) not in actions:
                 raise invalid(f"The local cloud does not offer the action {arn}.")
+
+
+def _check_metric(request: Mapping[str, Any]) -> None:
+    for name in OF_ONE_METRIC:
+        if name not in request:
+            raise invalid(f"The parameter {name} is required.")
+    if ("Statistic" in request) == ("ExtendedStatistic" in request):
+        raise invalid("Exactly one of Statistic and ExtendedStatistic must be specified.")
+    extended = request.get("ExtendedStatistic")
+    if extended and not is_percentile(extended):
+        raise invalid(f"The value {extended} for parameter ExtendedStatistic is not supported.")
+
+
+def _check_metrics(request: Mapping[str, Any]) -> None:
+    for name in NOT_BESIDE_METRICS:
+        if name in request:
+            raise invalid(f"The parameter {name} cannot be specified together with Metrics.")
+    queries = request["Metrics"]
+    figures.check(queries)
+    if sum(each.get("ReturnData", True) for each in queries) != 1:
+        raise invalid("Exactly one element of the metrics list should return data.")
+    periods = {each["MetricStat"]["Period"] for each in queries if "MetricStat" in each}
+    if len(periods) != 1:
+        raise invalid("Metrics list must contain metrics, and all of the same period.")
+
+
+def period_of(queries: Sequence[Mapping[str, Any]]) -> int:
+    """The period that all metrics of an alarm have."""
+    return int(next(each["MetricStat"]["Period"] for each in queries if "MetricStat" in each))

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from infra.local import evaluation
-from infra.local.alarm_checks import ACTIONS, check, invalid, service_of
+from infra.local import evaluation, figures
+from infra.local.alarm_checks import ACTIONS, check, invalid, period_of, service_of
 from infra.local.environment import ACCOUNT, REGION
-from infra.local.series import Metric, Store
+from infra.local.figures import dimensions
+from infra.local.series import Store
 from infra.local.state import Answer, Cloud, Operation, log_exception, now
 from infra.local.tags import as_pairs
 from infra.local.wire import RefusalError
@@ -55,18 +56,27 @@ class Alarm:
         return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{self.name}"
 
     @property
-    def metric(self) -> Metric:
-        """What it watches."""
-        dimensions = {each["Name"]: each["Value"] for each in self.request.get("Dimensions", [])}
-        return Metric.of(self.request["Namespace"], self.request["MetricName"], dimensions)
+    def queries(self) -> list[Mapping[str, Any]]:
+        """What it watches, as GetMetricData would be asked; the first is what counts."""
+        given = self.request
+        if "Metrics" in given:
+            return sorted(given["Metrics"], key=lambda each: not each.get("ReturnData", True))
+        metric = {name: given[name] for name in ("Namespace", "MetricName")}
+        stat = {
+            "Metric": {**metric, "Dimensions": given.get("Dimensions", [])},
+            "Period": given["Period"],
+            "Stat": given.get("Statistic") or given["ExtendedStatistic"],
+            **({"Unit": given["Unit"]} if "Unit" in given else {}),
+        }
+        return [{"Id": "m1", "MetricStat": stat}]
 
     @property
     def rule(self) -> evaluation.Rule:
         """When it is an alarm."""
-        given = self.request
+        given, first = self.request, self.queries[0]
         return evaluation.Rule(
-            given.get("Statistic") or given["ExtendedStatistic"],
-            given["Period"],
+            first["MetricStat"]["Stat"] if "MetricStat" in first else first["Expression"],
+            period_of(self.queries),
             given["EvaluationPeriods"],
             given.get("DatapointsToAlarm", given["EvaluationPeriods"]),
             given["ComparisonOperator"],
@@ -174,15 +184,15 @@ class Alarms:
 
     def for_metric(self, request: dict[str, Any]) -> Answer:
         """The alarms on a metric."""
-        dimensions = {each["Name"]: each["Value"] for each in request.get("Dimensions", [])}
-        metric = Metric.of(request["Namespace"], request["MetricName"], dimensions)
         narrower = ("Statistic", "ExtendedStatistic", "Period", "Unit")
         with self._lock:
             return {
                 "MetricAlarms": [
                     each.describe()
                     for each in self._alarms.values()
-                    if each.metric == metric
+                    if each.request.get("MetricName") == request["MetricName"]
+                    and each.request["Namespace"] == request["Namespace"]
+                    and dimensions(each.request) == dimensions(request)
                     and all(
                         each.request.get(name) == request[name]
                         for name in narrower
@@ -274,17 +284,15 @@ class Alarms:
 
 
 def _verdict(alarm: Alarm, store: Store, end: int) -> evaluation.Verdict | None:
-    rule = alarm.rule
+    rule, queries = alarm.rule, alarm.queries
     start = end - rule.periods * rule.period
-    unit = alarm.request.get("Unit")
-    found = dict(store.periods(alarm.metric, start, end, rule.period, unit))
+    found = figures.compute(store, queries, start, end)[queries[0]["Id"]]
     if alarm.request.get("EvaluateLowSampleCountPercentile") == "ignore" and found:
         part = float(rule.statistic[1:]) / 100
         needed = 10 / (1 - part) if 0.5 <= part < 1 else 10 / part if 0 < part < 0.5 else 0
-        if sum(each.count for each in found.values()) < needed:
+        stat = {**queries[0]["MetricStat"], "Stat": "SampleCount"}
+        counts = figures.compute(store, [{"Id": "n", "MetricStat": stat}], start, end)["n"]
+        if sum(counts.values()) < needed:
             return None
-    points: list[evaluation.Point] = []
-    for begin in range(start, end, rule.period):
-        value = found[begin].statistic(rule.statistic) if begin in found else None
-        points.append((begin, value))
+    points = [(begin, found.get(begin)) for begin in range(start, end, rule.period)]
     return evaluation.judge(rule, points, now())

@@ -7,13 +7,15 @@ dashboards; everything that has to do with metrics is answered here.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from infra.local import wire
+from infra.local import figures, wire
 from infra.local.alarms import Alarms
-from infra.local.series import SIMPLE, Bucket, Metric, is_percentile
+from infra.local.figures import dimensions
+from infra.local.series import SIMPLE, Bucket, Metric
 from infra.local.state import Answer, Cloud, Operation
 from infra.local.wire import RefusalError
 
@@ -85,7 +87,7 @@ class CloudWatch:
         read = [_datum(each, number) for number, each in enumerate(data, 1)]
         now = datetime.now(UTC).timestamp()
         for each, bucket in zip(data, read, strict=True):
-            metric = Metric.of(request["Namespace"], each["MetricName"], _dimensions(each))
+            metric = Metric.of(request["Namespace"], each["MetricName"], dimensions(each))
             self._cloud.metrics.merge(
                 metric, bucket, each.get("Unit", "None"), each.get("Timestamp", now)
             )
@@ -98,8 +100,9 @@ class CloudWatch:
                 "InvalidParameterCombination",
                 "Must specify either Statistics or ExtendedStatistics",
             )
-        _check_statistics(names)
-        metric = Metric.of(request["Namespace"], request["MetricName"], _dimensions(request))
+        for name in names:
+            figures.check_statistic(name)
+        metric = Metric.of(request["Namespace"], request["MetricName"], dimensions(request))
         found = self._periods(metric, request, request["Period"], request.get("Unit"))
         unit = request.get("Unit") or self._cloud.metrics.unit(metric)
         points = []
@@ -119,28 +122,21 @@ class CloudWatch:
         for name in ("NextToken", "MaxDatapoints", "LabelOptions"):
             if name in request:
                 raise RefusalError("ValidationError", f"The local cloud does not offer {name}.")
+        queries = request["MetricDataQueries"]
+        figures.check(queries)
+        start, end = _span(request)
+        found = figures.compute(self._cloud.metrics, queries, start, end)
+        newest_first = request.get("ScanBy", "TimestampDescending") == "TimestampDescending"
         results = []
-        for query in request["MetricDataQueries"]:
-            if "MetricStat" not in query or "Expression" in query or "AccountId" in query:
-                raise RefusalError(
-                    "ValidationError",
-                    "The local cloud does not offer metric math, or other accounts.",
-                )
-            asked = query["MetricStat"]
-            _check_statistics([asked["Stat"]])
-            named = asked["Metric"]
-            metric = Metric.of(named["Namespace"], named["MetricName"], _dimensions(named))
-            found = self._periods(metric, request, asked["Period"], asked.get("Unit"))
-            pairs = [(_time(begin), bucket.statistic(asked["Stat"])) for begin, bucket in found]
-            pairs = [pair for pair in pairs if pair[1] is not None]
-            if request.get("ScanBy", "TimestampDescending") == "TimestampDescending":
-                pairs.reverse()
+        for query in queries:
+            pairs = sorted(found[query["Id"]].items(), reverse=newest_first)
+            name = query.get("MetricStat", {}).get("Metric", {}).get("MetricName", query["Id"])
             if query.get("ReturnData", True):
                 results.append(
                     {
                         "Id": query["Id"],
-                        "Label": query.get("Label", named["MetricName"]),
-                        "Timestamps": [each for each, _ in pairs],
+                        "Label": query.get("Label", name),
+                        "Timestamps": [_time(begin) for begin, _ in pairs],
                         "Values": [value for _, value in pairs],
                         "StatusCode": "Complete",
                     }
@@ -153,14 +149,8 @@ class CloudWatch:
         if period not in (1, 5, 10, 20, 30) and period % 60:
             message = f"The parameter Period must be 1, 5, 10, 20, 30 or a multiple of 60: {period}"
             raise RefusalError("InvalidParameterValue", message)
-        start, end = request["StartTime"], request["EndTime"]
-        if start >= end:
-            raise RefusalError(
-                "InvalidParameterValue",
-                "The parameter StartTime must be less than the parameter EndTime.",
-            )
-        begin = int(start) - int(start) % period
-        found = self._cloud.metrics.periods(metric, begin, -int(-end // 1), period, unit)
+        start, end = _span(request)
+        found = self._cloud.metrics.periods(metric, start - start % period, end, period, unit)
         if len(found) > MOST_POINTS:
             raise RefusalError(
                 "InvalidParameterCombination",
@@ -222,19 +212,19 @@ class CloudWatch:
         return found
 
 
-def _dimensions(given: Mapping[str, Any]) -> dict[str, str]:
-    return {each["Name"]: each["Value"] for each in given.get("Dimensions", [])}
-
-
 def _time(second: int) -> datetime:
     return datetime.fromtimestamp(second, UTC)
 
 
-def _check_statistics(names: list[str]) -> None:
-    for name in names:
-        if name not in SIMPLE and not is_percentile(name):
-            message = f"The local cloud does not offer the statistic {name}."
-            raise RefusalError("InvalidParameterValue", message)
+def _span(request: Mapping[str, Any]) -> tuple[int, int]:
+    """StartTime and EndTime as whole seconds."""
+    start, end = request["StartTime"], request["EndTime"]
+    if start >= end:
+        raise RefusalError(
+            "InvalidParameterValue",
+            "The parameter StartTime must be less than the parameter EndTime.",
+        )
+    return int(start), math.ceil(end)
 
 
 def _datum(each: Mapping[str, Any], number: int) -> Bucket:

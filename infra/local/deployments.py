@@ -98,6 +98,25 @@ def read(
     )
 
 
+def check_variants(config: Mapping[str, Any], old: Iterable[str], new: Sequence[str]) -> None:
+    """Refuse a policy that fleets with these variants cannot follow.
+
+    The rules are those of "Exclusions" in the guide to deployment guardrails.
+
+    Raises:
+        RefusalError: the names differ, or there are several and the policy is a rolling one.
+    """
+    if not {"BlueGreenUpdatePolicy", "RollingUpdatePolicy"} & set(config):
+        return
+    if set(old) != set(new):
+        raise invalid(
+            "With an update policy, the new endpoint configuration must have the same variant "
+            f"names as the old one, {', '.join(sorted(old))}."
+        )
+    if "RollingUpdatePolicy" in config and len(new) > 1:
+        raise invalid("RollingUpdatePolicy cannot be used for an endpoint of several variants.")
+
+
 def _alarms(
     config: Mapping[str, Any], unknown: Callable[[Iterable[str]], Sequence[str]]
 ) -> tuple[str, ...]:

@@ -113,6 +113,11 @@ class Endpoints:
             deployment = request.get("DeploymentConfig")
             if deployment is None and request.get("RetainDeploymentConfig"):
                 deployment = endpoint.deployment
+            deployments.check_variants(
+                deployment or {},
+                [each.name for each in old.variants],
+                [each.name for each in fleet.variants],
+            )
             plan = self._plan(fleet, deployment)
             patience = self._cloud.settings.startup_timeout
             rollout = Rollout(plan, (old, fleet), endpoint.router, self._alarms, patience=patience)

@@ -153,7 +153,7 @@ def test_alarms_are_found_by_name_prefix_metric_and_page() -> None:
         ({"Statistic": "Median"}, "failed to satisfy constraint"),
         ({"TreatMissingData": "bad"}, "Option bad is not supported"),
         ({"ComparisonOperator": "GreaterThanUpperThreshold"}, "does not offer"),
-        ({"Metrics": [{"Id": "a", "Expression": "1"}]}, "does not offer Metrics"),
+        ({"Metrics": [{"Id": "a", "Expression": "1"}]}, "MetricName cannot be specified together"),
         ({"AlarmActions": ["arn:aws:lambda:us-east-1:123456789012:function:f"]}, "the action"),
         ({"Threshold": None}, "Threshold is required"),
         ({"EvaluationPeriods": None}, "EvaluationPeriods is required"),
@@ -202,3 +202,66 @@ def test_what_clients_tell_is_kept() -> None:
             desk.call("PutMetricData", Namespace="own", MetricData=[wrong])
     with pytest.raises(RefusalError, match="Namespace is invalid"):
         desk.call("PutMetricData", Namespace="AWS/SageMaker", MetricData=data)
+
+
+def query(name: str, metric: str, *, period: int = 10) -> dict[str, Any]:
+    named = {"Namespace": "AWS/SageMaker", "MetricName": metric, "Dimensions": DIMENSIONS}
+    stat = {"Metric": named, "Period": period, "Stat": "Sum"}
+    return {"Id": name, "MetricStat": stat, "ReturnData": False}
+
+
+def computed(text: str, *queries: dict[str, Any], **more: Any) -> dict[str, Any]:
+    without = ("Namespace", "MetricName", "Dimensions", "Statistic", "Period")
+    return {
+        **{name: value for name, value in ALARM.items() if name not in without},
+        "Metrics": [*queries, {"Id": "e", "Expression": text, **more}],
+    }
+
+
+BOTH = (query("n1", "Invocation5XXErrors"), query("n0", "Invocations"))
+
+
+def test_an_alarm_on_a_computed_figure() -> None:
+    desk = Desk()
+    desk.call("PutMetricAlarm", **computed("-(0 - n1) / (n0 + 2^3) * 100 - 1", *BOTH))
+    desk.told(1.0)
+    desk.pass_by(10)
+    assert desk.state() == "OK", "there is no value where one of the metrics has none"
+    desk.told(1.0)
+    desk.told(2.0, "Invocations")
+    desk.pass_by(10)
+    assert desk.state() == "ALARM"
+    [described] = desk.call("DescribeAlarms")["MetricAlarms"]
+    assert (
+        "[9.0 (01/01/70 00:16:50)] was greater than the threshold (0.05)"
+        in (described["StateReason"])
+    )
+    assert [each["Id"] for each in described["Metrics"]] == ["n1", "n0", "e"]
+
+
+def test_a_division_by_zero_is_no_value() -> None:
+    desk = Desk()
+    desk.call("PutMetricAlarm", **computed("n1 / n0", *BOTH))
+    desk.told(1.0)
+    desk.told(0.0, "Invocations")
+    desk.pass_by(10)
+    assert desk.state() == "OK"
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (computed("n1 / x", *BOTH), "unknown id, or a circle"),
+        (computed("e + n1", *BOTH), "unknown id, or a circle"),
+        (computed("SUM(METRICS())", *BOTH), "does not offer this in an expression: Call"),
+        (computed("n1 > n0", *BOTH), "does not offer this in an expression: Compare"),
+        (computed("n1 +", *BOTH), "cannot read"),
+        (computed("n1.real", *BOTH), "Attribute"),
+        (computed("n1", *BOTH, ReturnData=False), "Exactly one element of the metrics list"),
+        (computed("n1 + n2", BOTH[0], query("n2", "Invocations", period=60)), "same period"),
+        (computed("n1", BOTH[0], BOTH[0]), "used more than once"),
+    ],
+)
+def test_an_expression_that_is_not_offered_is_refused(request_: dict[str, Any], words: str) -> None:
+    with pytest.raises(RefusalError, match=words.replace("(", r"\(")):
+        Desk().call("PutMetricAlarm", **request_)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.local.deployments import Plan, read
+from infra.local.deployments import Plan, check_variants, read
 from infra.local.wire import RefusalError
 
 
@@ -101,3 +101,13 @@ def test_what_aws_would_not_do_is_refused(config: dict[str, Any], words: str) ->
     with pytest.raises(RefusalError, match=words) as error:
         plan(config, 3)
     assert error.value.code == "ValidationException"
+
+
+def test_an_update_policy_needs_the_same_variants_and_a_rolling_one_a_single_one() -> None:
+    check_variants({}, ["a"], ["b"])
+    check_variants(blue_green("ALL_AT_ONCE"), ["a", "b"], ["b", "a"])
+    check_variants(rolling(percent(50)), ["a"], ["a"])
+    with pytest.raises(RefusalError, match="the same variant names as the old one, a"):
+        check_variants(blue_green("ALL_AT_ONCE"), ["a"], ["a", "b"])
+    with pytest.raises(RefusalError, match="several variants"):
+        check_variants(rolling(percent(50)), ["a", "b"], ["a", "b"])
