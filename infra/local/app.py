@@ -1,8 +1,9 @@
 """The WSGI application: which service a request is for, by its signature, and who answers it.
 
 SageMaker's requests are answered here, and only here: what is not offered is refused, and never
-passed on. IAM's missing operation is answered by `neighbours`. Everything else is moto's; an
-operation that moto lacks becomes an AWS error instead of a page of HTML.
+passed on. CloudWatch's metrics and alarms are answered by `cloudwatch`, IAM's missing operation by
+`neighbours`. Everything else is moto's; an operation that moto lacks becomes an AWS error instead
+of a page of HTML.
 """
 
 from __future__ import annotations
