@@ -9,6 +9,7 @@ of a page of HTML.
 from __future__ import annotations
 
 import errno
+import functools
 import io
 import json
 import os
@@ -22,12 +23,13 @@ from xml.sax.saxutils import escape
 
 from infra.local import control, neighbours, wire
 from infra.local.alarms import Alarms
+from infra.local.async_inference import AsyncInference
 from infra.local.cloudwatch import CloudWatch
 from infra.local.endpoints import Endpoints
-from infra.local.invocations import FORWARDED
 from infra.local.model_packages import ModelPackages
 from infra.local.models import Models
 from infra.local.record import HEALTH
+from infra.local.runtime import Runtime
 from infra.local.state import Cloud, Operation, log_exception
 from infra.local.tags import Tags
 from infra.local.training_jobs import TrainingJobs
@@ -44,17 +46,17 @@ STRANGER = RefusalError(
     "`.venv/bin/python -m infra.local status` shows the one of the local cloud's present start.",
     403,
 )
-LARGEST_INVOCATION = 6_291_456
 LARGEST_METRICS = 1 << 24
 _CREDENTIAL = re.compile(r"Credential=(?P<key>[^/,]+)/\d+/[^/,]+/(?P<service>[^/,]+)/aws4_request")
 _PRESIGNED = re.compile(r"(?:X-Amz-Credential=|AWSAccessKeyId=)(?P<key>[A-Z2-7]+)(?:%2F|/|&|$)")
-_INVOCATIONS = re.compile(r"/endpoints/(?P<name>[^/]+)/invocations")
 _REASONS = {
     200: "OK",
+    202: "Accepted",
     400: "Bad Request",
     403: "Forbidden",
     413: "Payload Too Large",
     424: "Failed Dependency",
+    429: "Too Many Requests",
 }
 
 
@@ -71,6 +73,9 @@ class Application:
         alarms.watch()
         self._cloudwatch = CloudWatch(cloud, alarms)
         self._endpoints = Endpoints(cloud, models, alarms)
+        queues = AsyncInference(cloud, self._endpoints)
+        queues.watch()
+        self._runtime = Runtime(self._endpoints, queues)
         self._operations: dict[str, Operation] = {
             **training.operations(),
             **TuningJobs(cloud, training).operations(),
@@ -126,8 +131,9 @@ class Application:
                 headers["Content-Type"] = "application/x-amz-json-1.1"
                 answer = self._control(target, _body(environ))
                 return _send(start_response, 200, headers, answer)
-            found, body = self._runtime(environ)
-            return _send(start_response, 200, {**headers, **found}, body)
+            read = functools.partial(_body, environ)
+            status, found, body = self._runtime.answer(environ, read)
+            return _send(start_response, status, {**headers, **found}, body)
         except RefusalError as refusal:
             return _refuse(start_response, headers, refusal, control=bool(target))
         except Exception as error:
@@ -173,30 +179,6 @@ class Application:
         if model.output_shape is None:
             return b""
         return json.dumps(wire.render(model.output_shape, answer or {})).encode()
-
-    def _runtime(self, environ: Environ) -> tuple[dict[str, str], bytes]:
-        match = _INVOCATIONS.fullmatch(environ.get("PATH_INFO", ""))
-        if not match or environ["REQUEST_METHOD"] != "POST":
-            raise RefusalError(
-                "UnknownOperationException",
-                f"The local cloud does not offer {environ['REQUEST_METHOD']} "
-                f"{environ.get('PATH_INFO', '')} of SageMaker.",
-            )
-        body = _body(environ, LARGEST_INVOCATION)
-        members = wire.service("sagemaker-runtime").operation_model("InvokeEndpoint").input_shape
-        request = {"EndpointName": match["name"], "Body": ""}
-        for name, shape in members.members.items():
-            header = shape.serialization.get("name") if shape.serialization else None
-            value = environ.get(_environ_key(header)) if name != "EndpointName" and header else None
-            if value is not None:
-                if name not in FORWARDED:
-                    raise RefusalError("ValidationError", f"The local cloud does not offer {name}.")
-                request[name] = value
-        try:
-            wire.read(members, request)
-        except RefusalError as refusal:
-            raise RefusalError("ValidationError", refusal.message) from None
-        return self._endpoints.invoke(match["name"], request, body)
 
     def _pass_on(
         self, environ: Environ, start_response: StartResponse, request_id: str
@@ -247,11 +229,6 @@ def _refuse_in_kind(
     )
     xml = {"Content-Type": "application/xml"}
     return _send(start_response, refusal.status, xml, text.encode())
-
-
-def _environ_key(header: str) -> str:
-    name = header.upper().replace("-", "_")
-    return name if name == "CONTENT_TYPE" else f"HTTP_{name}"
 
 
 def _body(environ: Environ, largest: int | None = None) -> bytes:

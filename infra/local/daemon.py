@@ -105,6 +105,8 @@ def _settings() -> Settings:
         for name, variable in (
             ("stop_grace", "LOCAL_CLOUD_STOP_GRACE"),
             ("startup_timeout", "LOCAL_CLOUD_STARTUP_TIMEOUT"),
+            ("serverless_idle", "LOCAL_CLOUD_SERVERLESS_IDLE"),
+            ("scaling_period", "LOCAL_CLOUD_SCALING_PERIOD"),
         )
         if variable in os.environ
     }

@@ -103,8 +103,7 @@ def _summary(variant: Variant) -> dict[str, Any]:
         "DeployedImages": [image],
         "CurrentWeight": variant.weight,
         "DesiredWeight": variant.weight,
-        "CurrentInstanceCount": variant.running,
-        "DesiredInstanceCount": variant.count,
+        **variant.capacity(),
     }
 
 

@@ -20,6 +20,7 @@ from infra.local.instances import FleetError
 from infra.local.invocations import Invocations
 from infra.local.meter import Meter
 from infra.local.models import EndpointConfig, Models
+from infra.local.modes import check_conversion, check_invocation
 from infra.local.rollouts import Progress, RollbackError, Rollout, unforeseen
 from infra.local.state import Answer, Cloud, Operation, arn, log_exception, now, page
 from infra.local.tags import as_pairs
@@ -102,6 +103,7 @@ class Endpoints:
             old = endpoint.in_service()
             config = self._models.config(request["EndpointConfigName"])
             fleet = self._fleet(endpoint.name, config)
+            check_conversion(old, fleet)
             excluded = request.get("ExcludeRetainedVariantProperties", [])
             if request.get("RetainAllVariantProperties"):
                 weights.retain(old, fleet, excluded)
@@ -154,13 +156,23 @@ class Endpoints:
         Raises:
             RefusalError: no such endpoint or variant, no server up, or the model's own error.
         """
-        with self._cloud.lock:
-            endpoint = self._endpoints.get(name)
+        endpoint = self.get(name)
         if endpoint is None or endpoint.fleet is None:
             raise RefusalError(
                 "ValidationError", f"Endpoint {name} of account {ACCOUNT} not found."
             )
+        check_invocation(name, endpoint.fleet, body)
         return self._invocations.invoke(name, endpoint.router, request, body)
+
+    def get(self, name: str) -> Endpoint | None:
+        """The endpoint of this name, if there is one."""
+        with self._cloud.lock:
+            return self._endpoints.get(name)
+
+    def all(self) -> Sequence[Endpoint]:
+        """Every endpoint."""
+        with self._cloud.lock:
+            return list(self._endpoints.values())
 
     def _find(self, name: str) -> Endpoint:
         endpoint = self._endpoints.get(name)

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from infra.local.instances import FleetError
+from infra.local.mode_checks import is_serverless
 from infra.local.models import EndpointConfig, Models
 from infra.local.processes import remove_tree
+from infra.local.serverless import ServerlessVariant
 from infra.local.shadows import Mirror
 from infra.local.state import Cloud
 from infra.local.variants import Variant
@@ -30,9 +32,12 @@ class Fleet:
     def __init__(self, cloud: Cloud, endpoint: str, config: EndpointConfig, models: Models) -> None:
         self._place = cloud.work / "endpoints" / endpoint / uuid.uuid4().hex[:8]
         self.config = config.name
+        self.asynchronous = config.asynchronous
+        self.serverless = is_serverless(config.request)
 
         def made(settings: Mapping[str, Any]) -> Variant:
-            return Variant(
+            kind = ServerlessVariant if "ServerlessConfig" in settings else Variant
+            return kind(
                 cloud,
                 settings,
                 models.model(settings["ModelName"]),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from infra.local.mode_checks import check_asynchronous, check_serverless, is_serverless
 from infra.local.model_packages import ModelPackages
 from infra.local.state import Answer, Cloud, Operation, arn, now, page
 from infra.local.tags import as_pairs
@@ -32,6 +33,11 @@ class EndpointConfig:
     arn: str
     created: datetime
     request: Mapping[str, Any]
+
+    @property
+    def asynchronous(self) -> Mapping[str, Any] | None:
+        """Its AsyncInferenceConfig, if its endpoints are asynchronous."""
+        return self.request.get("AsyncInferenceConfig")
 
     @property
     def variants(self) -> list[Mapping[str, Any]]:
@@ -209,12 +215,12 @@ class Models:
 KNOWN = {
     *("EndpointConfigName", "ProductionVariants", "ShadowProductionVariants", "Tags", "KmsKeyId"),
     *("ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation"),
-    *("MetricsConfig", "DataCaptureConfig"),
+    *("MetricsConfig", "DataCaptureConfig", "AsyncInferenceConfig"),
 }
 KNOWN_OF_VARIANTS = {
     *("VariantName", "ModelName", "InstanceType", "InitialInstanceCount", "InitialVariantWeight"),
     *("VolumeSizeInGB", "InferenceAmiVersion", "ContainerStartupHealthCheckTimeoutInSeconds"),
-    "ModelDataDownloadTimeoutInSeconds",
+    *("ModelDataDownloadTimeoutInSeconds", "ServerlessConfig"),
 }
 PUBLISHED = (10, 30, 60, 120, 180, 240, 300)
 
@@ -229,6 +235,10 @@ def _check(request: dict[str, Any]) -> None:
         raise not_offered(name)
     if request.get("DataCaptureConfig", {}).get("EnableCapture"):
         raise not_offered("data capture")
+    if is_serverless(request):
+        check_serverless(request)
+    if "AsyncInferenceConfig" in request:
+        check_asynchronous(request)
     metrics = request.get("MetricsConfig", {})
     if metrics.get("EnableDetailedObservability"):
         raise not_offered("EnableDetailedObservability")
@@ -245,11 +255,10 @@ def _check(request: dict[str, Any]) -> None:
     if len(set(names)) != len(names):
         raise invalid("Variant names must be unique within an endpoint configuration.")
     for variant in _all_variants(request):
-        if "ServerlessConfig" in variant:
-            raise not_offered("serverless variants")
         if "ModelName" not in variant:
             raise not_offered("variants without a ModelName")
-        if "InstanceType" not in variant or "InitialInstanceCount" not in variant:
+        placed = "InstanceType" in variant and "InitialInstanceCount" in variant
+        if not placed and "ServerlessConfig" not in variant:
             raise invalid(
                 f"InstanceType and InitialInstanceCount are required for the production variant "
                 f"{variant['VariantName']}."

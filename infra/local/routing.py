@@ -72,10 +72,9 @@ class Router:
         with self._lock:
             found = self._candidates(target)
         for fleet, variant in found:
-            while up := [each for each in variant.up() if each not in besides]:
-                instance = min(up, key=lambda each: (each.busy, each.served))
-                if instance.take():
-                    return Choice(fleet, variant, instance)
+            instance = variant.claim(besides)
+            if instance is not None:
+                return Choice(fleet, variant, instance)
         return Choice(*found[0], None) if found else None
 
     def _candidates(self, target: str | None) -> list[tuple[Fleet, Variant]]:

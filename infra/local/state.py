@@ -51,10 +51,15 @@ class Settings:
         stop_grace: between SIGTERM and SIGKILL for a training job (SageMaker: 120).
         startup_timeout: for a server to answer its first ping, where the endpoint config does not
             say it (SageMaker: four minutes).
+        serverless_idle: for which the server of a serverless variant stays without a request (not
+            documented).
+        scaling_period: of Application Auto Scaling's metrics (AWS: a minute).
     """
 
     stop_grace: float = 120.0
     startup_timeout: float = 240.0
+    serverless_idle: float = 300.0
+    scaling_period: float = 60.0
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Variant:
         self._layout = Layout(place / "opt" / "ml")
         self.name = str(settings["VariantName"])
         self.weight = float(settings["InitialVariantWeight"])
-        self.count = int(settings["InitialInstanceCount"])
+        self.count = int(settings.get("InitialInstanceCount", 0))
         self.settings = settings
         self.model = model
         self.instances: list[Instance] = []
@@ -73,6 +73,22 @@ class Variant:
     def up(self) -> list[Instance]:
         """The instances that take requests."""
         return [each for each in list(self.instances) if each.up]
+
+    def claim(self, besides: Collection[Instance] = ()) -> Instance | None:
+        """Its least busy instance, which has counted a request in; None when none takes any.
+
+        Args:
+            besides: instances that are not to be chosen.
+        """
+        while up := [each for each in self.up() if each not in besides]:
+            instance = min(up, key=lambda each: (each.busy, each.served))
+            if instance.take():
+                return instance
+        return None
+
+    def capacity(self) -> dict[str, Any]:
+        """What DescribeEndpoint says of how much of it there is."""
+        return {"CurrentInstanceCount": self.running, "DesiredInstanceCount": self.count}
 
     def prepare(self) -> None:
         """Fetch what its servers need; nothing when it has been fetched.

@@ -42,8 +42,11 @@ def read(fleet: Fleet, wanted: Sequence[Mapping[str, Any]]) -> list[Change]:
             each.get("DesiredWeight", old.weight),
             each.get("DesiredInstanceCount", old.count),
         )
-        if changes[name].count < 1:
-            raise invalid(f"DesiredInstanceCount of variant {name} must be at least 1.")
+        if fleet.serverless and "DesiredInstanceCount" in each:
+            raise invalid(f"The serverless variant {name} has no DesiredInstanceCount.")
+        least = 0 if fleet.asynchronous or fleet.serverless else 1
+        if changes[name].count < least:
+            raise invalid(f"DesiredInstanceCount of variant {name} must be at least {least}.")
     if not any(changes[each.name].weight > 0 for each in fleet.variants):
         raise invalid("At least one production variant must have a weight greater than 0.")
     return list(changes.values())

@@ -19,6 +19,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         patch.delenv("LOCAL_CLOUD_PORT", raising=False)
         patch.setenv("LOCAL_CLOUD_STOP_GRACE", "1")
         patch.setenv("LOCAL_CLOUD_STARTUP_TIMEOUT", "3")
+        patch.setenv("LOCAL_CLOUD_SERVERLESS_IDLE", "2")
+        patch.setenv("LOCAL_CLOUD_SCALING_PERIOD", "1")
         cloud = local.ensure(root)
     try:
         yield Bench(cloud, tmp_path_factory.mktemp("trees"))
