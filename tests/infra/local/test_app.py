@@ -93,7 +93,7 @@ def test_unsigned_requests_are_refused_and_presigned_ones_are_not(bench: Bench) 
 
 def test_runtime_requests_that_are_not_offered_are_refused(bench: Bench) -> None:
     with pytest.raises(ClientError, match="does not offer"):
-        bench.runtime.invoke_endpoint_async(EndpointName="x", InputLocation="s3://bucket/key")
+        bench.runtime.invoke_endpoint_with_response_stream(EndpointName="x", Body=b"")
     features = bench.cloud.session().client("sagemaker-featurestore-runtime")
     with pytest.raises(ClientError, match="does not offer"):
         features.get_record(FeatureGroupName="x", RecordIdentifierValueAsString="1")
@@ -236,10 +236,29 @@ def test_its_neighbours_answer(bench: Bench, service: str) -> None:
         "logs": lambda: client.describe_log_groups()["logGroups"] is not None,
         "cloudwatch": lambda: client.describe_alarms()["MetricAlarms"] == [],
         "dynamodb": lambda: client.list_tables()["TableNames"] == [],
-        "sns": lambda: client.list_topics()["Topics"] == [],
+        "sns": lambda: client.list_topics()["Topics"] is not None,
         "events": lambda: client.list_rules()["Rules"] == [],
     }
     assert calls[service]()
+
+
+def test_builds_are_accepted_by_codebuild_and_told_of(bench: Bench) -> None:
+    client = bench.cloud.session().client("codebuild")
+    client.create_project(
+        name="images",
+        source={"type": "S3", "location": "bucket/source.zip"},
+        artifacts={"type": "NO_ARTIFACTS"},
+        environment={
+            "type": "LINUX_CONTAINER",
+            "image": "aws/codebuild/standard:7.0",
+            "computeType": "BUILD_GENERAL1_SMALL",
+        },
+        serviceRole="arn:aws:iam::123456789012:role/builder",
+    )
+    assert client.list_projects()["projects"] == ["images"]
+    build = client.start_build(projectName="images")["build"]["id"]
+    (found,) = client.batch_get_builds(ids=[build])["builds"]
+    assert found["buildStatus"] == "SUCCEEDED"
 
 
 def test_a_full_disk_is_an_error_that_names_the_disk_and_is_not_retried(tmp_path: Path) -> None:

@@ -414,7 +414,7 @@ def test_lists_are_sorted_filtered_and_paged(bench: Bench) -> None:
         ({"InstanceType": "ml.none.large"}, "at 'productionVariants.1.member.instanceType' failed"),
         ({"InitialVariantWeight": 0.0}, "weight greater than 0"),
         ({"VariantName": "under_score"}, "productionVariants.1.member.variantName"),
-        ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}, "does not offer"),
+        ({"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 1}}, "not both be given"),
     ],
 )
 def test_a_wrong_variant_is_refused_in_awss_words(
