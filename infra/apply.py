@@ -64,7 +64,8 @@ def apply(
             except Exception as error:
                 failure = explain(error, step.title)
                 # Not when AWS refused the call (nothing was made), nor when the connection broke or
-                # the time is up (it may yet succeed: the next run looks).
+                # the time is up (it may yet succeed: the next run looks). What steps before it made
+                # stands, is recorded, and is found by its digest.
                 if isinstance(error, FailedError):
                     _undo(step, executor, failure)
                 raise failure from error
@@ -145,7 +146,7 @@ class CloudExecutor:
                 self.keep(entries)
             self._call(step.call)
             if step.kind == "bucket":
-                self.keep(entries)
+                self._keep_bucket(entries)
                 self._opened()
         if step.wait is not None:
             self._watch.until(step.wait)
@@ -185,6 +186,18 @@ class CloudExecutor:
         if new:
             self._store.change(lambda record: record.having(new))
 
+    def _keep_bucket(self, entries: list[Entry]) -> None:
+        try:
+            self.keep(entries)
+        except Exception as error:
+            # What no record lists, nobody would ever delete.
+            why = explain(error, "")
+            raise FailedError(
+                f"was made, but could not be recorded: {why.message}",
+                where=f"bucket {self._store.bucket}",
+                cure=why.cure,
+            ) from error
+
     def _undo_update(self, step: Step, undo: Call) -> bool:
         # SageMaker goes back by itself when the new version does not start; only one that started
         # and then proved wrong must be taken back here.
@@ -215,10 +228,8 @@ class CloudExecutor:
         self._send(call, self._sent(call))
         if sha256(path) != call.parameters["ExtraArgs"]["Metadata"]["sha256"]:
             # Under this key it would stand for what it is not, for good.
-            place = {name: call.parameters[name] for name in ("Bucket", "Key")}
-            self._cloud.call("s3", "delete_object", place)
-            raise DeploymentError(
-                "the file changed while it was being deployed; nothing of it was kept",
+            raise FailedError(
+                "the file changed while it was being deployed",
                 where=str(path),
                 cure="Run the same command again.",
             )

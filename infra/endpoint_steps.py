@@ -76,7 +76,6 @@ def serving_steps(
                 model.name,
                 "does not exist for this bundle and image",
                 Call("sagemaker", "create_model", model.request()),
-                undo=Call("sagemaker", "delete_model", {"ModelName": model.name}),
             )
         )
     if config.name in observed.configs:
@@ -90,9 +89,6 @@ def serving_steps(
                 config.name,
                 "does not exist for this model and these settings",
                 Call("sagemaker", "create_endpoint_config", config.request()),
-                undo=Call(
-                    "sagemaker", "delete_endpoint_config", {"EndpointConfigName": config.name}
-                ),
             )
         )
 
@@ -218,7 +214,6 @@ def _new_alarms(
             alarm.name,
             "watches the new version",
             Call("cloudwatch", "put_metric_alarm", alarm.request()),
-            undo=Call("cloudwatch", "delete_alarms", {"AlarmNames": [alarm.name]}),
         )
         for alarm in made
         if alarm.name not in observed.alarms

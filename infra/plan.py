@@ -152,7 +152,6 @@ def _role(desired: Desired, observed: Observed, steps: list[Step], same: list[Un
     if role.policy is None:
         same.append(Unchanged("role", role.name, "given in [aws].role"))
         return
-    named = {"RoleName": role.name}
     if observed.role_policy is None:
         steps.append(
             Step(
@@ -162,7 +161,6 @@ def _role(desired: Desired, observed: Observed, steps: list[Step], same: list[Un
                 role.name,
                 "does not exist",
                 Call("iam", "create_role", role.request()),
-                undo=Call("iam", "delete_role", named),
             )
         )
     if observed.role_policy == canonical(role.policy):

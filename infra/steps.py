@@ -57,7 +57,8 @@ class Step:
 
     Attributes:
         call: None when there is only something to wait for.
-        undo: what takes back a failed attempt of this step.
+        undo: what takes back what this step made when that proves to be no good; None where only
+            AWS can refuse it, which leaves nothing.
     """
 
     stage: StageName

@@ -40,7 +40,7 @@ _STAGE = re.compile(r"^\[(?:stage|diagnosis|warning|drift|decision|memory)\] (.+
 
 
 class FailedError(DeploymentError):
-    """What was waited for has failed and will not recover; it may be taken back.
+    """What was made or waited for has failed and will not recover; it may be taken back.
 
     Not raised when the time is up or the connection breaks: it may yet succeed.
     """

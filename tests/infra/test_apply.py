@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ConnectionClosedError
 
 from infra.apply import CloudExecutor, apply
+from infra.plan import Plan
 from infra.progress import Lines
 from infra.record import Entry, RecordStore
 from infra.resources import Desired
@@ -18,6 +19,7 @@ from tests.support import projects
 from tests.support.deployments import Clock, deploy, planned, wanted
 from tests.support.fake_cloud import FakeCloud, refused
 
+CANARY = projects.TOML + '[endpoint]\nrollout = { kind = "canary" }\n'
 RECORDED = [
     "bucket",
     "role",
@@ -84,6 +86,31 @@ def test_whichever_call_fails_the_next_run_completes_with_the_same_result(
         deploy(cloud, want, build)
         assert cloud.state == whole.state
         assert without_bucket(recorded(cloud, want)) == without_bucket(recorded(whole, want))
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["refused", "answer lost"])
+def test_whichever_call_of_an_update_fails_the_next_run_completes_with_the_same_result(
+    want: Desired, build: Path, tmp_path: Path, *, lost: bool
+) -> None:
+    changed = wanted(tmp_path / "changed", serving="6" * 64, toml=CANARY)
+    again = wanted(tmp_path / "again", serving="7" * 64, toml=CANARY)
+    whole = FakeCloud()
+    for step in (want, changed):
+        deploy(whole, step, build)
+    before = whole.changes
+    made = deploy(whole, again, build)
+    assert {step.action for step in made.steps} >= {"create", "update", "delete"}
+    for number in range(whole.changes - before):
+        cloud = FakeCloud()
+        for step in (want, changed):
+            deploy(cloud, step, build)
+        cloud.fail_at, cloud.lost = cloud.changes + number, lost
+        with pytest.raises(DeploymentError):
+            deploy(cloud, again, build)
+        deploy(cloud, again, build)
+        assert cloud.state == whole.state
+        # Of an alarm whose deletion was not heard of the name may stay.
+        assert set(recorded(cloud, want)) >= set(recorded(whole, want))
 
 
 def test_whichever_call_fails_what_exists_is_in_the_record(want: Desired, build: Path) -> None:
@@ -283,9 +310,7 @@ def test_a_role_that_another_deployment_made_a_moment_ago_is_no_error(
     cloud = FakeCloud()
     made = planned(cloud, want)
     cloud.create_role(want.role.name)
-    shown = Lines(5, io.StringIO())
-    store = RecordStore(cloud, want.bucket.name, want.project)
-    apply(made, CloudExecutor(cloud, store, shown, build, sleep=lambda seconds: None), shown)
+    execute(made, cloud, want, build)
     assert want.role.POLICY_NAME in cloud.roles[want.role.name]
 
 
@@ -301,6 +326,35 @@ def test_a_file_that_changes_while_it_is_uploaded_is_not_kept_under_its_old_dige
             super().upload_file(**call)
 
     cloud = Editor()
-    with pytest.raises(DeploymentError, match="changed while it was being deployed"):
+    with pytest.raises(DeploymentError, match="changed while it was being deployed") as caught:
         deploy(cloud, want, build)
+    assert "taken back (delete_object)" in str(caught.value)
     assert data.key not in cloud.objects
+
+
+def test_a_bucket_that_cannot_be_recorded_is_taken_back(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    cloud.fail_at = 1  # the first write of the record
+    with pytest.raises(DeploymentError, match=r"taken back \(delete_bucket\)"):
+        deploy(cloud, want, build)
+    assert cloud.buckets == set()
+
+
+def test_an_endpoint_that_somebody_made_in_the_same_moment_is_not_taken_back(
+    want: Desired, build: Path
+) -> None:
+    cloud = FakeCloud()
+    made = planned(cloud, want)
+    other = f"{want.project}-{'0' * 12}"
+    cloud.configs[other] = {}
+    cloud.create_endpoint(want.project, other)
+    with pytest.raises(DeploymentError, match=other):
+        execute(made, cloud, want, build)
+    assert cloud.endpoints[want.project]["EndpointStatus"] == "InService"
+
+
+def execute(made: Plan, cloud: FakeCloud, want: Desired, build: Path) -> None:
+    """A plan that was made a while ago."""
+    shown = Lines(5, io.StringIO())
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    apply(made, CloudExecutor(cloud, store, shown, build, sleep=lambda seconds: None), shown)

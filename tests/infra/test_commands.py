@@ -194,7 +194,7 @@ def test_a_bad_row_is_told_with_its_place_and_the_next_good_one_succeeds(
 def test_new_endpoint_settings_update_it_without_training(deployed: Said, place: Place) -> None:
     file = place.project / "project.toml"
     file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.large"\n')
-    assert "requests move to the new version" in place.run("plan").out
+    assert "Traffic moves to the new version" in place.run("plan").out
     said = place.run("deploy")
     assert said.code == 0, said.err
     assert "trial" not in said.out
