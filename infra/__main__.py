@@ -22,6 +22,7 @@ from infra.commands import (
     logs,
     openapi,
     plan,
+    policy,
     retrain,
     status,
     tune,
@@ -31,6 +32,7 @@ from shared.errors import KitError
 COMMANDS = {
     "init": init,
     "plan": plan,
+    "policy": policy,
     "tune": tune,
     "deploy": deploy,
     "retrain": retrain,

@@ -1,24 +1,34 @@
-"""IAM: whom the execution role trusts and what it may do, scoped to one project."""
+"""IAM of what runs: whom the execution role trusts, what it may do, and the bucket's own policy.
+
+One role serves training and endpoint. Two would differ in little: both read and write the same
+prefix, and a project's training code decides what its endpoint runs anyway. Everything is scoped to
+one project. What whoever deploys may do is in permissions.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from infra.grants import VERSION, Grant, document
 from infra.images import SERVING_REPOSITORY, TENSORFLOW_SERVING_REPOSITORY, TRAINING_REPOSITORY
-
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "sagemaker.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
+from infra.security import OPEN, Security
 
 
-def execution_policy(
+def trust(service: str) -> Mapping[str, object]:
+    """Who may assume a role: one service of AWS."""
+    return {
+        "Version": VERSION,
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": f"{service}.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+
+
+def execution_grants(
     project: str,
     bucket: str,
     external: Sequence[str],
@@ -26,8 +36,9 @@ def execution_policy(
     region: str,
     *,
     own_image: bool = True,
-) -> Mapping[str, object]:
-    """What training job and endpoint may do: the project's objects, their logs, metrics and images.
+    security: Security = OPEN,
+) -> tuple[Grant, ...]:
+    """What jobs and endpoint may do: the project's objects, their logs, metrics and images.
 
     Args:
         project: its name, which is its prefix in the bucket.
@@ -36,87 +47,137 @@ def execution_policy(
         account: the account's number.
         region: where the project is.
         own_image: our image serves; else AWS's TensorFlow Serving.
+        security: key and network.
     """
     buckets, prefixes, readable = _places(external)
     buckets = sorted({*buckets, bucket})
     registry = f"arn:aws:ecr:{region}"
-    statements: list[dict[str, object]] = [
-        {
-            "Sid": "Objects",
-            "Effect": "Allow",
-            "Action": [
-                "s3:GetObject",
-                "s3:PutObject",
-                "s3:DeleteObject",
-                "s3:AbortMultipartUpload",
-            ],
-            "Resource": f"arn:aws:s3:::{bucket}/{project}/*",
-        },
-        {
-            "Sid": "Listing",
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": [f"arn:aws:s3:::{name}" for name in buckets],
-            "Condition": {"StringLike": {"s3:prefix": [f"{project}/*", *prefixes]}},
-        },
-        {
-            "Sid": "Logs",
-            "Effect": "Allow",
-            "Action": [
-                "logs:CreateLogGroup",
-                "logs:CreateLogStream",
-                "logs:DescribeLogStreams",
-                "logs:PutLogEvents",
-            ],
-            "Resource": f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker/*",
-        },
-        {
-            "Sid": "Metrics",
-            "Effect": "Allow",
-            "Action": "cloudwatch:PutMetricData",
-            "Resource": "*",
-            "Condition": {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
-        },
-        {
-            # A rollout is judged by alarms, which SageMaker reads with this role.
-            "Sid": "Alarms",
-            "Effect": "Allow",
-            "Action": "cloudwatch:DescribeAlarms",
-            "Resource": f"arn:aws:cloudwatch:{region}:{account}:alarm:*",
-        },
-        {
-            "Sid": "Images",
-            "Effect": "Allow",
-            "Action": [
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:BatchGetImage",
-                "ecr:GetDownloadUrlForLayer",
-            ],
-            "Resource": [
+    logs = f"arn:aws:logs:{region}:{account}:log-group:/aws/sagemaker"
+    grants = [
+        Grant(
+            "Objects",
+            {
+                "s3:GetObject": "jobs read code, data and checkpoints, the endpoint its bundle",
+                "s3:PutObject": "jobs leave bundles, reports and checkpoints",
+                "s3:DeleteObject": "a checkpoint that a job removes goes from S3 too",
+                "s3:AbortMultipartUpload": "a large upload that breaks off leaves no parts",
+            },
+            (f"arn:aws:s3:::{bucket}/{project}/*",),
+        ),
+        Grant(
+            "Listing",
+            {"s3:ListBucket": "channels and checkpoints are prefixes that have to be listed"},
+            tuple(f"arn:aws:s3:::{name}" for name in buckets),
+            {"StringLike": {"s3:prefix": [f"{project}/*", *prefixes]}},
+        ),
+        Grant(
+            "Logs",
+            {
+                "logs:CreateLogGroup": "the first job of an account finds no log group",
+                "logs:CreateLogStream": "each instance of a job and an endpoint has its stream",
+                "logs:DescribeLogStreams": "the service looks whether its stream is there",
+                "logs:PutLogEvents": "what programs print is kept",
+            },
+            (f"{logs}/TrainingJobs:*", f"{logs}/TransformJobs:*", f"{logs}/Endpoints/{project}:*"),
+        ),
+        Grant(
+            "Metrics",
+            {"cloudwatch:PutMetricData": "losses and loads of jobs and endpoints become metrics"},
+            ("*",),
+            {"StringLike": {"cloudwatch:namespace": "/aws/sagemaker/*"}},
+        ),
+        Grant(
+            "Alarms",
+            {"cloudwatch:DescribeAlarms": "a rollout is watched by alarms, which may end it"},
+            (f"arn:aws:cloudwatch:{region}:{account}:alarm:*",),
+        ),
+        Grant(
+            "Images",
+            {
+                "ecr:BatchCheckLayerAvailability": "pulling an image begins with its layers",
+                "ecr:BatchGetImage": "the manifest of the image that trains or serves",
+                "ecr:GetDownloadUrlForLayer": "its layers",
+            },
+            (
                 f"{registry}:{account}:repository/{SERVING_REPOSITORY}"
                 if own_image
                 else f"{registry}:*:repository/{TENSORFLOW_SERVING_REPOSITORY}",
                 f"{registry}:*:repository/{TRAINING_REPOSITORY}",
-            ],
-        },
-        {
-            "Sid": "Registry",
-            "Effect": "Allow",
-            "Action": "ecr:GetAuthorizationToken",
-            "Resource": "*",
-        },
+            ),
+        ),
+        Grant(
+            "Registry",
+            {"ecr:GetAuthorizationToken": "a registry lets nobody pull without one"},
+            ("*",),
+        ),
     ]
     if readable:
-        statements.insert(
-            1,
+        reading = {"s3:GetObject": "data of the project that lies elsewhere in S3"}
+        grants.append(Grant("Sources", reading, tuple(readable)))
+    if security.kms_key:
+        grants += key_grants(security.kms_key)
+    if security.subnets:
+        grants += _network_grants(security, account, region)
+    return tuple(grants)
+
+
+def key_grants(key: str) -> list[Grant]:
+    """Reading and writing under a key, and letting AWS's own services use it for a disk."""
+    return [
+        Grant(
+            "Key",
             {
-                "Sid": "Sources",
-                "Effect": "Allow",
-                "Action": "s3:GetObject",
-                "Resource": readable,
+                "kms:Decrypt": "objects under the key are read",
+                "kms:DescribeKey": "services look whether the key can be used",
+                "kms:GenerateDataKey": "objects are written under the key",
             },
-        )
-    return {"Version": "2012-10-17", "Statement": statements}
+            (key,),
+        ),
+        Grant(
+            "Disks",
+            {"kms:CreateGrant": "the disk of an instance is encrypted under the key"},
+            (key,),
+            {"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        ),
+    ]
+
+
+def _network_grants(security: Security, account: str, region: str) -> list[Grant]:
+    ec2 = f"arn:aws:ec2:{region}:{account}"
+    interfaces = f"{ec2}:network-interface/*"
+    return [
+        Grant(
+            "Interfaces",
+            {
+                "ec2:CreateNetworkInterface": "an instance is put into the VPC by an interface",
+                "ec2:DeleteNetworkInterface": "which goes when it ends",
+            },
+            (
+                interfaces,
+                *(f"{ec2}:subnet/{name}" for name in security.subnets),
+                *(f"{ec2}:security-group/{name}" for name in security.security_groups),
+            ),
+        ),
+        Grant(
+            "InterfacePermissions",
+            {
+                "ec2:CreateNetworkInterfacePermission": "SageMaker's account attaches it",
+                "ec2:DeleteNetworkInterfacePermission": "and lets go of it",
+            },
+            (interfaces,),
+        ),
+        Grant(
+            "Network",
+            {
+                "ec2:DescribeDhcpOptions": "SageMaker looks at the VPC before it uses it",
+                "ec2:DescribeNetworkInterfaces": "the same",
+                "ec2:DescribeSecurityGroups": "the same",
+                "ec2:DescribeSubnets": "the same",
+                "ec2:DescribeVpcs": "the same",
+            },
+            ("*",),
+        ),
+    ]
 
 
 def bucket_policy(bucket: str) -> Mapping[str, object]:
@@ -124,7 +185,7 @@ def bucket_policy(bucket: str) -> Mapping[str, object]:
     arn = f"arn:aws:s3:::{bucket}"
     everything = {"Principal": "*", "Action": "s3:*", "Resource": [arn, f"{arn}/*"]}
     return {
-        "Version": "2012-10-17",
+        "Version": VERSION,
         "Statement": [
             {
                 "Sid": "NoPlainHttp",
@@ -144,17 +205,21 @@ def bucket_policy(bucket: str) -> Mapping[str, object]:
 
 def reading_policy(external: Sequence[str]) -> Mapping[str, object]:
     """Reading data at these s3:// locations, and nothing else."""
+    return document(reading_grants(external))
+
+
+def reading_grants(external: Sequence[str]) -> tuple[Grant, ...]:
+    """The same as values."""
     buckets, prefixes, readable = _places(external)
-    statements = [
-        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": readable},
-        {
-            "Effect": "Allow",
-            "Action": "s3:ListBucket",
-            "Resource": [f"arn:aws:s3:::{name}" for name in buckets],
-            "Condition": {"StringLike": {"s3:prefix": prefixes}},
-        },
-    ]
-    return {"Version": "2012-10-17", "Statement": statements}
+    return (
+        Grant("Sources", {"s3:GetObject": "the data is read"}, tuple(readable)),
+        Grant(
+            "SourcesListing",
+            {"s3:ListBucket": "a location is a prefix that has to be listed"},
+            tuple(f"arn:aws:s3:::{name}" for name in buckets),
+            {"StringLike": {"s3:prefix": prefixes}},
+        ),
+    )
 
 
 def _places(external: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

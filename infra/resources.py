@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from infra.channels import Channel
+from infra.grants import Grant, document
 from infra.images import (
     SERVING_REPOSITORY,
     serving_image,
@@ -27,7 +28,7 @@ from infra.images import (
     training_image,
 )
 from infra.package import File, combine, digest_of, short
-from infra.policy import TRUST, execution_policy
+from infra.policy import execution_grants, trust
 from infra.requests import Request, tagged
 from infra.rollout import Rollout, rollout
 from infra.security import Security
@@ -104,12 +105,14 @@ class Role:
 
     Attributes:
         policy: the inline policy as JSON text; None for a role that was given and is not ours.
+        grants: what it must be allowed, whoever made it.
     """
 
     name: str
     arn: str
     policy: str | None
     tags: tuple[tuple[str, str], ...] = ()
+    grants: tuple[Grant, ...] = ()
 
     POLICY_NAME: ClassVar = "project"
     RETRAINING_POLICY_NAME: ClassVar = "retraining"
@@ -118,7 +121,7 @@ class Role:
         """Parameters of CreateRole."""
         return {
             "RoleName": self.name,
-            "AssumeRolePolicyDocument": json.dumps(TRUST),
+            "AssumeRolePolicyDocument": json.dumps(trust("sagemaker")),
             "Description": "Trains and serves one project",
             **tagged(self.tags),
         }
@@ -339,16 +342,18 @@ def _role(
     external: tuple[str, ...],
     tags: tuple[tuple[str, str], ...],
 ) -> Role:
-    if settings.aws.role and not account.local:
-        return Role(settings.aws.role.rsplit("/", 1)[1], settings.aws.role, None)
     name = f"{settings.name}-{account.region}-execution"
-    policy = execution_policy(
+    grants = execution_grants(
         settings.name,
         bucket,
         external,
         account.id,
         account.region,
         own_image=settings.endpoint.container != "tensorflow-serving",
+        security=Security.of(settings.aws),
     )
+    given = settings.aws.role
+    if given and not account.local:
+        return Role(given.rsplit("/", 1)[1], given, None, grants=grants)
     arn = f"arn:aws:iam::{account.id}:role/{name}"
-    return Role(name, arn, json.dumps(policy, sort_keys=True), tags)
+    return Role(name, arn, json.dumps(document(grants), sort_keys=True), tags, grants)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +11,18 @@ from tests.e2e.house import House, built
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with built(tmp_path_factory.mktemp("house") / "kit") as house:
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every AWS call that was made in any house, a JSON object a line."""
+    return tmp_path_factory.mktemp("calls") / "calls.jsonl"
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, calls: Path) -> Iterator[House]:
+    with built(tmp_path_factory.mktemp("house") / "kit", calls) as house:
         yield house
 
 
 @pytest.fixture
-def other_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    with built(tmp_path_factory.mktemp("other") / "kit") as house:
+def other_house(tmp_path_factory: pytest.TempPathFactory, calls: Path) -> Iterator[House]:
+    with built(tmp_path_factory.mktemp("other") / "kit", calls) as house:
         yield house

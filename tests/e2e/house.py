@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+RECORDING = ROOT / "tests/support/recording"
 LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv*", ".local", "build", "projects", "__pycache__", ".*_cache", ".hypothesis"
 )
@@ -40,10 +41,16 @@ class Said:
 
 
 class House:
-    """A project folder of its own, with its own local cloud."""
+    """A project folder of its own, with its own local cloud.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where it is.
+        calls: where the AWS calls of everything that `make` starts are written down.
+    """
+
+    def __init__(self, folder: Path, calls: Path) -> None:
         self.folder = folder
+        self._recording = {"PYTHONPATH": str(RECORDING), "RECORD_CALLS": str(calls)}
 
     def _start(self, *words: str) -> subprocess.Popen[str]:
         inherited = ("MAKE", "MFLAGS", "PROJECT", "TARGET")
@@ -51,7 +58,7 @@ class House:
         return subprocess.Popen(
             ["make", *words],
             cwd=self.folder,
-            env={**free, "PYTHONUNBUFFERED": "1"},
+            env={**free, **self._recording, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -89,7 +96,7 @@ class House:
 
 
 @contextmanager
-def built(folder: Path) -> Iterator[House]:
+def built(folder: Path, calls: Path) -> Iterator[House]:
     """A copy of the project; its local cloud ends with it."""
     environment = Path(sys.prefix)
     if not (environment / "deploy.stamp").exists():
@@ -97,7 +104,7 @@ def built(folder: Path) -> Iterator[House]:
     shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
     (folder / ".venv").symlink_to(environment)
     try:
-        yield House(folder)
+        yield House(folder, calls)
     finally:
         stop = [sys.executable, "-m", "infra.local", "stop"]
         subprocess.run(stop, cwd=folder, check=True, timeout=60)

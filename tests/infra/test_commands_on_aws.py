@@ -15,8 +15,9 @@ import pytest
 
 from infra import lock, project
 from infra.commands import logs
+from infra.grants import document
 from infra.lock import Lock
-from infra.policy import execution_policy
+from infra.policy import execution_grants
 from infra.prepare import prepare
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
@@ -132,7 +133,9 @@ def test_a_region_other_than_the_first_is_named_when_its_bucket_is_made(
 
 
 def test_the_policy_for_a_whole_bucket_is_for_no_other_bucket() -> None:
-    policy = execution_policy("small", BUCKET, ["s3://elsewhere"], "123456789012", "us-east-1")
+    policy = document(
+        execution_grants("small", BUCKET, ["s3://elsewhere"], "123456789012", "us-east-1")
+    )
     assert "arn:aws:s3:::elsewhere/*" in json.dumps(policy)
     assert "arn:aws:s3:::elsewhere*" not in json.dumps(policy)
 
@@ -177,7 +180,7 @@ def test_the_plan_tells_what_it_costs_or_that_nobody_knows(account: FakeCloud, f
     assert re.search(r"Cost of the endpoint: 1 × ml\.m5\.large: price unknown \(.+\)", said.out)
     assert "Cost of the training: 1 × ml.m5.xlarge for 10 min at most: price unknown" in said.out
     assert "there is no endpoint yet" in said.out
-    assert re.search(r"\n12 to create, \d unchanged\.", said.out)
+    assert re.search(r"\n15 to create, \d unchanged\.", said.out)
     document = json.loads(run("plan", file, "--json").out)
     assert {cost["what"] for cost in document["costs"]} == {"endpoint", "training"}
     assert all(cost["most"] is None and cost["currency"] == "USD" for cost in document["costs"])

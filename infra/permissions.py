@@ -1,0 +1,220 @@
+"""What whoever deploys a project may do, and who only asks its endpoint: made from what it wants.
+
+Names carry digests of twelve signs, and the policy says so: another project's things, whose names
+begin alike, are not among them. An endpoint has no policy of its own on AWS: nobody may call it
+whose identity is not allowed to, and `invoking` is what to give to a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from infra.alarms import KINDS as ALARMS
+from infra.grants import Grant
+from infra.images import SERVING_REPOSITORY
+from infra.package import DIGEST_LENGTH
+from infra.policy import key_grants, reading_grants
+from infra.resources import Desired
+from infra.tuning import TuningJob
+
+_DIGEST = "?" * DIGEST_LENGTH
+
+
+def deploying(desired: Desired) -> tuple[Grant, ...]:
+    """What `make deploy` and the other commands call, for one project."""
+    return (
+        *_storage(desired),
+        *_role(desired),
+        *_jobs(desired),
+        *_serving(desired),
+        *_watching(desired),
+        *_image(desired),
+    )
+
+
+def invoking(desired: Desired) -> tuple[Grant, ...]:
+    """What a client of the endpoint needs, and no more."""
+    reason = "a prediction"
+    return (Grant("Invoke", {"sagemaker:InvokeEndpoint": reason}, (_endpoint(desired),)),)
+
+
+def _arn(desired: Desired, service: str, name: str) -> str:
+    return f"arn:aws:{service}:{desired.account.region}:{desired.account.id}:{name}"
+
+
+def _endpoint(desired: Desired) -> str:
+    return _arn(desired, "sagemaker", f"endpoint/{desired.project}")
+
+
+def _storage(desired: Desired) -> Iterator[Grant]:
+    bucket = f"arn:aws:s3:::{desired.bucket.name}"
+    yield Grant(
+        "Bucket",
+        {
+            "s3:CreateBucket": "a first deployment makes the bucket",
+            "s3:DeleteBucket": "`make destroy ALL=1` takes away one that it made",
+            "s3:GetBucketPolicy": "a plan looks whether its own bucket is closed",
+            "s3:GetEncryptionConfiguration": "and encrypted",
+            "s3:ListBucket": "what is there is not uploaded again; destroy lists what it deletes",
+            "s3:PutBucketPolicy": "the new bucket answers over TLS alone",
+            "s3:PutBucketPublicAccessBlock": "and nobody in public",
+            "s3:PutEncryptionConfiguration": "and encrypts under the project's key",
+        },
+        (bucket,),
+    )
+    yield Grant(
+        "Objects",
+        {
+            "s3:AbortMultipartUpload": "a large upload that breaks off leaves no parts",
+            "s3:DeleteObject": "the lock goes after each command, everything with ALL=1",
+            "s3:GetObject": "record, bundle and report are read, and whether an upload is there",
+            "s3:PutObject": "code, data, problem, record and lock are written",
+        },
+        (f"{bucket}/{desired.project}/*",),
+    )
+    ours = f"s3://{desired.bucket.name}/{desired.project}/"
+    job = desired.job.job if isinstance(desired.job, TuningJob) else desired.job
+    external = [uri for _, uri in job.channels if not uri.startswith(ours)]
+    if external:
+        yield from (one for one in reading_grants(external) if one.sid == "SourcesListing")
+    if desired.bucket.kms_key:
+        yield from key_grants(desired.bucket.kms_key)
+
+
+def _role(desired: Desired) -> Iterator[Grant]:
+    role = desired.role
+    if role.policy is not None:
+        yield Grant(
+            "Role",
+            {
+                "iam:CreateRole": "jobs and endpoint run as a role of their own",
+                "iam:DeleteRole": "`make destroy` takes it away",
+                "iam:DeleteRolePolicy": "with its policies",
+                "iam:GetRole": "a plan looks whether it is there",
+                "iam:GetRolePolicy": "and may what the project needs",
+                "iam:PutRolePolicy": "which is given to it",
+                "iam:TagRole": "it carries the project's tags",
+            },
+            (role.arn,),
+        )
+    yield Grant(
+        "PassRole",
+        {"iam:PassRole": "SageMaker is told to run as that role, and no other service"},
+        (role.arn,),
+        {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
+    )
+
+
+def _jobs(desired: Desired) -> Iterator[Grant]:
+    job = desired.job
+    searches = isinstance(job, TuningJob)
+    # A tuning job's name is shorter than the project's may be, and its children begin with it.
+    cut = job.name(1).removesuffix(job.name(1)[-DIGEST_LENGTH:]).rstrip("-")
+    names = sorted({desired.project, cut})
+    ours = tuple(
+        _arn(desired, "sagemaker", f"training-job/{name}-{_DIGEST}{rest}")
+        for name in names
+        for rest in ("", "-*")
+    )
+    yield Grant(
+        "TrainingJobs",
+        {
+            "sagemaker:AddTags": "a job is created with the project's tags",
+            "sagemaker:CreateTrainingJob": "the model is trained",
+            "sagemaker:DescribeTrainingJob": "is it running, and what came of it",
+            "sagemaker:StopTrainingJob": "`make destroy` stops one that runs",
+        },
+        ours,
+    )
+    if searches:
+        yield Grant(
+            "TuningJobs",
+            {
+                "sagemaker:AddTags": "it is created with the project's tags",
+                "sagemaker:CreateHyperParameterTuningJob": "the service searches",
+                "sagemaker:DescribeHyperParameterTuningJob": "how far it is",
+                "sagemaker:ListTrainingJobsForHyperParameterTuningJob": "what its trials reached",
+                "sagemaker:StopHyperParameterTuningJob": "`make destroy` stops one that runs",
+            },
+            tuple(
+                _arn(desired, "sagemaker", f"hyper-parameter-tuning-job/{cut}-{_DIGEST}{rest}")
+                for rest in ("", "-*")
+            ),
+        )
+
+
+def _serving(desired: Desired) -> Iterator[Grant]:
+    def made(kind: str) -> str:
+        return _arn(desired, "sagemaker", f"{kind}/{desired.project}-{_DIGEST}")
+
+    yield Grant(
+        "Models",
+        {
+            "sagemaker:AddTags": "it is created with the project's tags",
+            "sagemaker:CreateModel": "a trained bundle and an image become a model",
+            "sagemaker:DeleteModel": "`make destroy`, and what a failed step left",
+            "sagemaker:DescribeModel": "is it there",
+        },
+        (made("model"),),
+    )
+    yield Grant(
+        "EndpointConfigs",
+        {
+            "sagemaker:AddTags": "it is created with the project's tags",
+            "sagemaker:CreateEndpointConfig": "on what the model serves",
+            "sagemaker:DeleteEndpointConfig": "`make destroy`, and what a failed step left",
+            "sagemaker:DescribeEndpointConfig": "is it there, and what does the endpoint run",
+        },
+        (made("endpoint-config"),),
+    )
+    yield Grant(
+        "Endpoint",
+        {
+            "sagemaker:AddTags": "it is created with the project's tags",
+            "sagemaker:CreateEndpoint": "the model gets an address",
+            "sagemaker:DeleteEndpoint": "`make destroy`, and one that failed",
+            "sagemaker:DescribeEndpoint": "is it in service, and on which config",
+            "sagemaker:InvokeEndpoint": "golden rows prove a deployment; `make invoke`",
+            "sagemaker:UpdateEndpoint": "a new version takes over, or gives way again",
+        },
+        # Creating and updating it names its config, too.
+        (_endpoint(desired), made("endpoint-config")),
+    )
+
+
+def _watching(desired: Desired) -> Iterator[Grant]:
+    logs = _arn(desired, "logs", "log-group:/aws/sagemaker")
+    yield Grant(
+        "Logs",
+        {
+            "logs:DescribeLogStreams": "which streams a job or the endpoint has",
+            "logs:GetLogEvents": "their lines are shown while one waits, and by `make logs`",
+        },
+        (f"{logs}/TrainingJobs:*", f"{logs}/Endpoints/{desired.project}:*"),
+    )
+    yield Grant(
+        "LookingAtAlarms",
+        {"cloudwatch:DescribeAlarms": "which alarms are there, and what they say"},
+        (_arn(desired, "cloudwatch", "alarm:*"),),
+    )
+    yield Grant(
+        "Alarms",
+        {
+            "cloudwatch:DeleteAlarms": "a version's alarms go with it",
+            "cloudwatch:PutMetricAlarm": "a new version is watched while it takes over",
+        },
+        tuple(
+            _arn(desired, "cloudwatch", f"alarm:{desired.project}-{_DIGEST}-{kind}-??????")
+            for kind in ALARMS
+        ),
+    )
+
+
+def _image(desired: Desired) -> Iterator[Grant]:
+    if desired.image is None:
+        return
+    yield Grant(
+        "Image",
+        {"ecr:DescribeImages": "is the serving image there"},
+        (_arn(desired, "ecr", f"repository/{SERVING_REPOSITORY}"),),
+    )
