@@ -37,6 +37,7 @@ BLOCK = 1 << 14
 
 Array = npt.NDArray[np.floating[Any]]
 
+_FLOAT, _INT = TensorProto.FLOAT, TensorProto.INT32
 _ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "relu": ("Relu", {}),
     "elu": ("Elu", {}),
@@ -114,9 +115,6 @@ def write(network: Network) -> bytes:
     return graph.serialized(inputs, output)
 
 
-_FLOAT, _INT = TensorProto.FLOAT, TensorProto.INT32
-
-
 class _Graph:
     """Nodes in order of computation, and their constants."""
 
@@ -157,18 +155,17 @@ class _Graph:
         kernels = [kernel[:taken]] if joined else []
         tables: dict[int, Array] = {}
         for column, category in enumerate(network.categories):
-            embedding = None if isinstance(category, int) else category
             width = category if isinstance(category, int) else category.shape[1]
             share = kernel[taken : taken + width]
             taken += width
-            if embedding is None:
+            if isinstance(category, int):
                 tables[column] = share
-            elif len(embedding) * share.shape[1] <= FOLDED:
-                tables[column] = embedding.astype(np.float64) @ share
+            elif len(category) * share.shape[1] <= FOLDED:
+                tables[column] = category.astype(np.float64) @ share
             else:
                 place = self._whole(column)
                 code = self._add("Gather", "codes", place, axis=1)
-                joined.append(self._add("Gather", self._real(embedding), code, axis=0))
+                joined.append(self._add("Gather", self._real(category), code, axis=0))
                 kernels.append(share)
         more: Array | str = layer.bias
         if tables:
