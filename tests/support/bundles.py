@@ -185,13 +185,13 @@ def network(
     """
     random = np.random.default_rng(3)
 
-    def layer(parts: int, reads: int, neurons: int, activation: str) -> graph.Layer:
-        kernel = random.normal(size=(parts, reads, neurons)) / np.sqrt(reads)
-        return graph.Layer(kernel, random.normal(size=parts * neurons) / 8, activation)
+    def drawn(*shape: int) -> npt.NDArray[np.float64]:
+        return random.normal(size=shape) / np.sqrt(shape[-2] if len(shape) > 1 else shape[0])
 
-    tables = tuple(
-        random.normal(size=(levels, embedding_width(levels))) for _, levels in transforms.categories
-    )
+    def layer(parts: int, reads: int, neurons: int, activation: str) -> graph.Layer:
+        return graph.Layer(drawn(parts, reads, neurons), drawn(parts * neurons), activation)
+
+    tables = tuple(drawn(levels, embedding_width(levels)) for _, levels in transforms.categories)
     width = len(transforms.numeric_names) + sum(table.shape[1] for table in tables)
     first, *others, outputs = widths
     final = {"binary": "sigmoid", "multiclass": "softmax", "regression": "linear"}[task]
