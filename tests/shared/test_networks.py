@@ -80,6 +80,11 @@ HOSTILE = {
         model(helper.make_node("Run", ["numeric"], ["output"], domain="evil")),
         "the operator 'Run' of 'evil' is not ONNX's",
     ),
+    "an operator that our networks have not": (
+        model(helper.make_node("ConstantOfShape", ["numeric"], ["output"])),
+        "no network of this kit has the operator 'ConstantOfShape'",
+    ),
+    "an operator without a name": (model(helper.make_node("", ["numeric"], ["output"])), "''"),
     "a loop or a branch": (model(branch()), "the operator 'If' runs a graph inside"),
     "a function": (model(PRODUCT, functions=[function()]), "functions of its own"),
     "a sparse weight": (
