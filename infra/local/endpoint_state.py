@@ -87,13 +87,26 @@ class Endpoint:
             "LastModifiedTime": self.modified,
             "LastDeploymentConfig": self.deployment,
             "PendingDeploymentSummary": _pending(self.progress) if self.progress else None,
-            "ProductionVariants": _summaries(self.fleet.variants) if self.fleet else None,
-            "ShadowProductionVariants": _summaries(self.fleet.shadows) if self.fleet else None,
+            "ProductionVariants": self._summaries(self.fleet.variants) if self.fleet else None,
+            "ShadowProductionVariants": self._summaries(self.fleet.shadows) if self.fleet else None,
         }
 
+    def _summaries(self, variants: Sequence[Variant]) -> list[dict[str, Any]] | None:
+        return [
+            {**_summary(each), "VariantStatus": self._status(each)} for each in variants
+        ] or None
 
-def _summaries(variants: Sequence[Variant]) -> list[dict[str, Any]] | None:
-    return [_summary(each) for each in variants] or None
+    def _status(self, variant: Variant) -> list[dict[str, Any]] | None:
+        """What becomes of a variant that is in service."""
+        if self.status == "Updating" and self.progress is None:
+            if variant.running == variant.count:
+                return None
+            way = "out" if variant.running < variant.count else "in"
+            message = f"Scaling {way} desired instance count to {variant.count}."
+            return [{"Status": "Updating", "StatusMessage": message, "StartTime": self.modified}]
+        if self.progress and self.progress.stage == "Deleting":
+            return _stage(self.progress, variant)
+        return None
 
 
 def _summary(variant: Variant) -> dict[str, Any]:
@@ -107,18 +120,18 @@ def _summary(variant: Variant) -> dict[str, Any]:
     }
 
 
+def _stage(progress: Progress, variant: Variant) -> list[dict[str, Any]]:
+    message = progress.message(variant.count)
+    return [{"Status": progress.stage, "StatusMessage": message, "StartTime": progress.since}]
+
+
 def _pending(progress: Progress) -> dict[str, Any]:
-    status = {
-        "Status": progress.stage,
-        "StatusMessage": f"{progress.share:.0%} of the traffic goes to the new fleet.",
-        "StartTime": progress.since,
-    }
     production, shadow = (
         [
             {
                 **_summary(each),
                 "InstanceType": each.settings.get("InstanceType"),
-                "VariantStatus": [status],
+                "VariantStatus": None if progress.stage == "Deleting" else _stage(progress, each),
             }
             for each in variants
         ]

@@ -44,18 +44,26 @@ class RollbackError(Exception):
 
 
 class Progress:
-    """How far a deployment is: the stage of a fleet's variants, since when."""
+    """How far a deployment is: the stage of a fleet's variants, since when.
+
+    The messages are those of "SageMaker endpoint deployment state change" in the guide to events.
+    """
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.begun = now()
-        self.enter("Creating")
+        self.enter("Creating", "Launching {} instance(s).")
 
-    def enter(self, stage: str, share: float = 0.0) -> None:
-        """Go on to a stage, in which the fleet gets this share of the traffic."""
+    def enter(self, stage: str, message: str, share: float = 1.0) -> None:
+        """Go on to a stage that concerns this share of the fleet's instances."""
         self.stage = stage
-        self.share = share
         self.since = now()
+        self._message = message
+        self._share = share
+
+    def message(self, count: int) -> str:
+        """The stage in words, of a variant of `count` instances."""
+        return self._message.format(max(1, round(self._share * count)))
 
 
 class Rollout:
@@ -109,6 +117,7 @@ class Rollout:
             log_exception()
             raise RollbackError(unforeseen(error)) from error
         self._router.share((self.new, 1.0))
+        self.progress.enter("Deleting", "Terminating {} instance(s).")
         self.old.stop()
 
     def roll_back(self) -> str | None:
@@ -127,22 +136,23 @@ class Rollout:
         self.new.start()
         for share in self._plan.shares:
             self._activate(share, 1 - share)
-            self._bake(share)
-        self._clock.sleep(self._plan.termination)
+            self._bake(share, self._plan.wait, "WaitIntervalInSeconds")
+        if self._plan.termination:
+            self._bake(1.0, self._plan.termination, "TerminationWaitInSeconds")
 
     def _roll(self, rolling: Rolling) -> None:
         self.new.prepare()
         done = {each.name: 0 for each in self.new.variants}
         part = 0.0
         while part < 1:
-            self.progress.enter("Creating", self.progress.share)
+            self.progress.enter("Creating", "Launching {} instance(s).", 1 - part)
             for each in self.new.variants:
                 step = rolling.batch.instances(each.count)
                 done[each.name] = min(each.count, done[each.name] + step)
             part = min(done[each.name] / each.count for each in self.new.variants)
             self.new.scale(_by_name(done))
             self._activate(sum(done.values()), _instances(self.old))
-            self._bake(self.progress.share)
+            self._bake(part, self._plan.wait, "WaitIntervalInSeconds")
             if part < 1:
                 self._thin(self.old, self.new, part)
 
@@ -182,14 +192,16 @@ class Rollout:
                 )
             self._clock.sleep(POLL)
         self._check()
-        self.progress.enter("ActivatingTraffic", new / (new + old))
+        share = new / (new + old)
+        self.progress.enter("ActivatingTraffic", f"Activating traffic on {_extent(share)}.", share)
         self._router.share((self.old, old), (self.new, new))
         if self._shifted is None:
             self._shifted = self._clock.time()
 
-    def _bake(self, share: float) -> None:
-        self.progress.enter("Baking", share)
-        deadline = self._clock.time() + self._plan.wait
+    def _bake(self, share: float, seconds: float, why: str) -> None:
+        message = f"Baking for {seconds:g} seconds ({why}) with traffic enabled on "
+        self.progress.enter("Baking", f"{message}{_extent(share)}.", share)
+        deadline = self._clock.time() + seconds
         self._check()
         while self._clock.time() < deadline:
             self._clock.sleep(min(POLL, max(deadline - self._clock.time(), 0)))
@@ -215,6 +227,10 @@ class Rollout:
                 "The deployment was rolled back because it took longer than "
                 f"MaximumExecutionTimeoutInSeconds ({self._plan.limit:g})."
             )
+
+
+def _extent(share: float) -> str:
+    return f"{'full' if share >= 1 else 'canary'} capacity of {{}} instance(s)"
 
 
 def unforeseen(error: Exception) -> str:

@@ -76,7 +76,8 @@ def baking(bench: Bench, name: str) -> dict[str, Any]:
 
 def stage(found: dict[str, Any]) -> str | None:
     pending = found.get("PendingDeploymentSummary")
-    return pending["ProductionVariants"][0]["VariantStatus"][0]["Status"] if pending else None
+    statuses = pending["ProductionVariants"][0].get("VariantStatus") if pending else None
+    return str(statuses[0]["Status"]) if statuses else None
 
 
 def settled(bench: Bench, name: str) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def test_linear_steps_bake_each() -> None:
     ]
 
 
-@pytest.mark.parametrize("moment", [12.0, 42.0])
+@pytest.mark.parametrize("moment", [12.0, 42.0, 70.0])
 def test_an_alarm_during_any_bake_sends_all_traffic_back_before_the_new_fleet_ends(
     moment: float,
 ) -> None:
@@ -260,10 +260,14 @@ def test_an_old_fleet_that_does_not_come_back_is_told() -> None:
 def test_the_stages_are_told_as_they_come() -> None:
     stage = Stage(CANARY)
     seen = []
-    for moment in (15.0, 45.0):
-        stage.at[moment] = lambda: seen.append(
-            (stage.rollout.progress.stage, stage.rollout.progress.share)
-        )
-    assert stage.rollout.progress.stage == "Creating"
+    for moment in (15.0, 45.0, 70.0):
+        stage.at[moment] = lambda: seen.append(stage.rollout.progress.message(10))
+    assert stage.rollout.progress.message(10) == "Launching 10 instance(s)."
     assert stage.run() is None
-    assert seen == [("Baking", 0.1), ("Baking", 1.0)]
+    first, final, last = seen
+    enabled = "with traffic enabled on"
+    assert first.startswith("Baking for 30 seconds (WaitIntervalInSeconds)")
+    assert first.endswith(f"{enabled} canary capacity of 1 instance(s).")
+    assert final.endswith(f"{enabled} full capacity of 10 instance(s).")
+    assert last.startswith("Baking for 15 seconds (TerminationWaitInSeconds)")
+    assert stage.rollout.progress.stage == "Deleting"
