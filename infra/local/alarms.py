@@ -253,7 +253,13 @@ class Alarms:
                 alarm.reason, alarm.data = verdict.reason, verdict.data
         if changed and alarm.request.get("ActionsEnabled", True):
             for arn in alarm.request.get(ACTIONS[alarm.state], []):
-                self.actions[service_of(arn)](alarm, arn)
+                self._act(alarm, arn)
+
+    def _act(self, alarm: Alarm, arn: str) -> None:
+        try:
+            self.actions[service_of(arn)](alarm, arn)
+        except Exception:  # what an alarm tells, and whether it is heard, are two things
+            log_exception()
 
     def _watch(self) -> None:
         compacted = self._clock()

@@ -60,7 +60,7 @@ class CloudWatch:
                 "InvalidAction",
                 f"The local cloud does not offer CloudWatch's {name}."
                 if target
-                else "The local cloud's CloudWatch speaks JSON only, as boto3 does since 1.42.",
+                else "The local cloud's CloudWatch speaks JSON only, as boto3 does.",
             )
         model = wire.service("cloudwatch").operation_model(name)
         try:

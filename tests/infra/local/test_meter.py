@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from inference.emf import NAMESPACE, Periods
+from inference.metrics import BOUNDS, STAGES
 from infra.local.meter import Meter, read_line
 from infra.local.series import Metric, Store
 
@@ -61,6 +63,21 @@ def test_metrics_in_log_lines_are_taken_out_with_each_set_of_dimensions() -> Non
     [(begin, bucket)] = store.periods(metric, 0, 1000, 1)
     assert (begin, store.unit(metric)) == (100, "Milliseconds")
     assert (bucket.count, bucket.statistic("p50"), bucket.statistic("p99")) == (10, 1.0, 2.0)
+
+
+def test_the_metrics_of_our_own_container_can_be_watched_for_one_fleet_alone() -> None:
+    def counted(rows: int) -> dict[str, object]:
+        quality = {"rows": rows, "missing": {"age": rows}, "unknown": {}, "outside": {}}
+        times = [[0] * (len(BOUNDS) + 1) for _ in STAGES]
+        counts = {"answered": rows, "rows": rows, "errors": [], "times": times, "version": "7"}
+        return {**counts, "quality": quality}
+
+    store = Store()
+    told = Periods("e", "v", counted(0), "new", 10).line(counted(4), 100_000)
+    assert told is not None
+    read_line(store, told.decode())
+    assert total(store, "MissingValues", NAMESPACE, EndpointConfigName="new") == 4
+    assert total(store, "Requests", NAMESPACE) == 4
 
 
 @pytest.mark.parametrize(
