@@ -7,6 +7,7 @@ RollingUpdatePolicy, AutoRollbackConfig); those of single members are checked wi
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,7 +144,7 @@ def _shares(routing: Mapping[str, Any], counts: Sequence[int]) -> tuple[float, .
     if wanted is None:
         return (1.0,)
     size = _size(routing[wanted], wanted, counts, lowest=10 if kind == "LINEAR" else 0)
-    part = sum(size.part(each) * each for each in counts) / sum(counts)
+    part = statistics.fmean(size.part(each) for each in counts)
     if kind == "CANARY":
         return (part, 1.0)
     steps = math.ceil(1 / part - 1e-9)
@@ -151,6 +152,8 @@ def _shares(routing: Mapping[str, Any], counts: Sequence[int]) -> tuple[float, .
 
 
 def _rolling(policy: Mapping[str, Any], counts: Sequence[int], alarms: tuple[str, ...]) -> Plan:
+    if 0 in counts:
+        raise invalid("RollingUpdatePolicy cannot be used for a variant without instances.")
     back = policy.get("RollbackMaximumBatchSize")
     return Plan(
         wait=policy["WaitIntervalInSeconds"],
@@ -173,6 +176,8 @@ def _size(
 ) -> Size:
     """A size within its bounds, which are per cent of each variant's instances."""
     size = Size(given["Type"], given["Value"])
+    if size.kind == "INSTANCE_COUNT" and 0 in counts:
+        raise invalid(f"{name} cannot be an INSTANCE_COUNT of a variant without instances.")
     for count in counts:
         if not lowest <= size.part(count) * 100 <= highest:
             bounds = f"between {lowest}% and {highest}%" if lowest else f"at most {highest}%"

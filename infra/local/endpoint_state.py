@@ -99,7 +99,7 @@ class Endpoint:
     def _status(self, variant: Variant) -> list[dict[str, Any]] | None:
         """What becomes of a variant that is in service."""
         if self.status == "Updating" and self.progress is None:
-            if variant.running == variant.count:
+            if variant.running == variant.count or "ServerlessConfig" in variant.settings:
                 return None
             way = "out" if variant.running < variant.count else "in"
             message = f"Scaling {way} desired instance count to {variant.count}."

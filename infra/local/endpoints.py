@@ -184,6 +184,11 @@ class Endpoints:
         return Fleet(self._cloud, name, config, self._models)
 
     def _plan(self, fleet: Fleet, config: Mapping[str, Any] | None) -> deployments.Plan:
+        if config and fleet.serverless:
+            raise invalid(
+                "DeploymentConfig cannot be used for serverless endpoints: deployment guardrails "
+                "are for real-time and asynchronous ones."
+            )
         counts = [each.count for each in fleet.variants]
         return deployments.read(config or {}, counts, self._alarms.missing)
 

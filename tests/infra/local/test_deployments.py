@@ -45,7 +45,8 @@ def test_without_a_configuration_all_traffic_moves_at_once() -> None:
         (blue_green("LINEAR", LinearStepSize=percent(50)), (1,), (0.5, 1.0)),
         (blue_green("LINEAR", LinearStepSize=percent(30)), (1,), (0.3, 0.6, 0.9, 1.0)),
         (blue_green("LINEAR", LinearStepSize=instances(1)), (3,), (1 / 3, 2 / 3, 1.0)),
-        (blue_green("CANARY", CanarySize=instances(1)), (2, 4), (2 / 6, 1.0)),
+        (blue_green("CANARY", CanarySize=instances(1)), (2, 4), (0.375, 1.0)),
+        (blue_green("CANARY", CanarySize=percent(10)), (0,), (0.1, 1.0)),
     ],
 )
 def test_the_new_fleet_gets_its_share_step_by_step(
@@ -101,6 +102,13 @@ def test_what_aws_would_not_do_is_refused(config: dict[str, Any], words: str) ->
     with pytest.raises(RefusalError, match=words) as error:
         plan(config, 3)
     assert error.value.code == "ValidationException"
+
+
+def test_a_variant_without_instances_has_no_part_that_could_be_counted() -> None:
+    with pytest.raises(RefusalError, match="INSTANCE_COUNT of a variant without instances"):
+        plan(blue_green("CANARY", CanarySize=instances(1)), 0)
+    with pytest.raises(RefusalError, match="variant without instances"):
+        plan(rolling(percent(50)), 0)
 
 
 def test_an_update_policy_needs_the_same_variants_and_a_rolling_one_a_single_one() -> None:
