@@ -144,9 +144,23 @@ class Alarms:
             found = [self._alarms[name] for name in names if name in self._alarms]
         return [each for each in found if each.state == "ALARM" or each.alarmed >= since]
 
+    def acting(self, arn: str) -> list[Alarm]:
+        """The alarms whose actions an ARN is, those with actions switched off left out."""
+        with self._lock:
+            return [
+                each
+                for each in self._alarms.values()
+                if arn in each.request.get("AlarmActions", [])
+                and each.request.get("ActionsEnabled", True)
+            ]
+
     def put(self, request: dict[str, Any]) -> None:
         """Keep an alarm; one of this name goes on with its state and another rule."""
         check(request, self.actions)
+        self.keep(request)
+
+    def keep(self, request: dict[str, Any]) -> None:
+        """Keep an alarm that need not be checked."""
         tags = as_pairs(request.pop("Tags", []))
         with self._lock:
             old = self._alarms.get(request["AlarmName"])

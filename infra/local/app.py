@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 
 from infra.local import control, neighbours, wire
 from infra.local.alarms import Alarms
+from infra.local.application_autoscaling import ApplicationAutoScaling
 from infra.local.async_inference import AsyncInference
 from infra.local.cloudwatch import CloudWatch
 from infra.local.endpoints import Endpoints
@@ -30,6 +31,7 @@ from infra.local.model_packages import ModelPackages
 from infra.local.models import Models
 from infra.local.record import HEALTH
 from infra.local.runtime import Runtime
+from infra.local.scaler import Scaler
 from infra.local.state import Cloud, Operation, log_exception
 from infra.local.tags import Tags
 from infra.local.training_jobs import TrainingJobs
@@ -75,6 +77,8 @@ class Application:
         self._endpoints = Endpoints(cloud, models, alarms)
         queues = AsyncInference(cloud, self._endpoints)
         queues.watch()
+        self._scaling = ApplicationAutoScaling(cloud, self._endpoints, alarms)
+        Scaler(cloud, self._scaling, self._endpoints, alarms).watch()
         self._runtime = Runtime(self._endpoints, queues)
         self._operations: dict[str, Operation] = {
             **training.operations(),
@@ -109,6 +113,8 @@ class Application:
             return self._sagemaker(environ, start_response, request_id)
         if service == "monitoring":
             return self._monitoring(environ, start_response, request_id)
+        if service == "application-autoscaling":
+            return self._autoscaling(environ, start_response, request_id)
         if service == "iam":
             body = _body(environ)
             environ["wsgi.input"] = io.BytesIO(body)
@@ -157,6 +163,18 @@ class Application:
             return _refuse(start_response, headers, refusal, control=True)
         if answer is None:
             return self._pass_on(environ, start_response, request_id)
+        return _send(start_response, 200, headers, answer)
+
+    def _autoscaling(
+        self, environ: Environ, start_response: StartResponse, request_id: str
+    ) -> Iterable[bytes]:
+        headers = {"x-amzn-RequestId": request_id, "Content-Type": "application/x-amz-json-1.1"}
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        try:
+            answer = self._scaling.answer(target, _body(environ))
+        except Exception as error:
+            refusal = error if isinstance(error, RefusalError) else _failure(error)
+            return _refuse(start_response, headers, refusal, control=True)
         return _send(start_response, 200, headers, answer)
 
     def _control(self, target: str, body: bytes) -> bytes:

@@ -166,6 +166,7 @@ def _constraints(shape: Any, value: Any) -> Iterator[str]:
 def _compiled(pattern: str) -> re.Pattern[str] | None:
     """The model's pattern as Python's; None for the few that only Java understands."""
     text = pattern.replace(r"\z", r"\Z").replace(r"\p{ASCII}", r"[\x00-\x7f]")
+    text = re.sub(r"(?<!\[)\\p\{Print\}", r"[\\x20-\\x7e]", text)
     for java, python in _JAVA_CLASSES.items():
         text = text.replace(java, python)
     try:
