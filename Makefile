@@ -28,8 +28,8 @@ policy: .venv/deploy.stamp  ## the least that deploying, running and calling it 
 tune: .venv/deploy.stamp  ## search for hyperparameters, with a live table of trials; deploys nothing
 	@$(KIT) tune $(ON)
 
-status: .venv/deploy.stamp  ## endpoint, model, last training job and scores on one screen
-	@$(KIT) status $(ON)
+status: .venv/deploy.stamp  ## what is wanted, what is there, what differs; releases and scores; JSON=1 for machines
+	@$(KIT) status $(ON) $(if $(JSON),--json)
 
 logs: .venv/deploy.stamp  ## the last log lines of the training job and the endpoint
 	@$(KIT) logs $(ON)

@@ -6,8 +6,9 @@ by adding its line. Not here: how a thing is made (plan.py), nor when it is dele
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from infra.resources import Role
 from infra.steps import Awaited, Call
@@ -19,8 +20,9 @@ class Kind:
 
     Attributes:
         name: as plans and records call it.
-        look: the describe call that fails as missing when there is none of that name; None for what
-            S3 holds, and for alarms, of which none is an empty list.
+        look: the call that looks at it; it fails as missing when there is none of that name. None
+            for what S3 holds.
+        found: whether the answer holds one, where none is an empty list.
         delete: the calls that delete one, in order; none for what goes with its bucket's content.
         before: what must be true of one before it may be deleted.
         after: what must be true for it to count as gone.
@@ -30,6 +32,7 @@ class Kind:
 
     name: str
     look: Callable[[str], Call] | None = None
+    found: Callable[[Mapping[str, Any]], bool] = lambda answer: True
     delete: Callable[[str], tuple[Call, ...]] = lambda name: ()
     before: Awaited | None = None
     after: Awaited | None = None
@@ -63,37 +66,42 @@ TABLE = (
     Kind(
         "endpoint",
         _sagemaker("describe_endpoint", "EndpointName"),
-        _alone(_sagemaker("delete_endpoint", "EndpointName")),
+        delete=_alone(_sagemaker("delete_endpoint", "EndpointName")),
         # SageMaker refuses to delete one that is being created or updated.
         before="rest",
         after="gone",
     ),
-    Kind("alarm", delete=lambda name: (_delete_alarm(name),)),
+    Kind(
+        "alarm",
+        lambda name: Call("cloudwatch", "describe_alarms", {"AlarmNames": [name]}),
+        lambda answer: bool(answer.get("MetricAlarms")),
+        lambda name: (_delete_alarm(name),),
+    ),
     Kind(
         "endpoint config",
         _sagemaker("describe_endpoint_config", "EndpointConfigName"),
-        _alone(_sagemaker("delete_endpoint_config", "EndpointConfigName")),
+        delete=_alone(_sagemaker("delete_endpoint_config", "EndpointConfigName")),
     ),
     Kind(
         "model",
         _sagemaker("describe_model", "ModelName"),
-        _alone(_sagemaker("delete_model", "ModelName")),
+        delete=_alone(_sagemaker("delete_model", "ModelName")),
     ),
     Kind(
         "tuning job",
         _sagemaker("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
-        _alone(_sagemaker("stop_hyper_parameter_tuning_job", "HyperParameterTuningJobName")),
+        delete=_alone(_sagemaker("stop_hyper_parameter_tuning_job", "HyperParameterTuningJobName")),
         after="tuning ended",
         running="HyperParameterTuningJobStatus",
     ),
     Kind(
         "training job",
         _sagemaker("describe_training_job", "TrainingJobName"),
-        _alone(_sagemaker("stop_training_job", "TrainingJobName")),
+        delete=_alone(_sagemaker("stop_training_job", "TrainingJobName")),
         after="ended",
         running="TrainingJobStatus",
     ),
-    Kind("role", lambda name: Call("iam", "get_role", {"RoleName": name}), _delete_role),
+    Kind("role", lambda name: Call("iam", "get_role", {"RoleName": name}), delete=_delete_role),
     Kind("object"),
     Kind("bucket"),
 )

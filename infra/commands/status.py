@@ -1,20 +1,90 @@
-"""Endpoint, model, training job and scores on one screen; what was recorded and what is there."""
+"""What is wanted, what is there, and what differs: endpoint, model, training, releases, lock.
+
+What somebody else changed is drift; what the project asks for anew is pending. `make deploy` sees
+to both. The whole is told on one screen, or as JSON for machines.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from infra.commands.words import add_project, facts, opened, place, typed
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
-    from infra.record import Record
+    from infra.drift import Difference
+    from infra.lock import Seen
+    from infra.record import Record, RecordStore, Release
+
+_SHOWN_RELEASES = 3
+_SHOWN_PENDING = 4
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of status."""
     add_project(parser)
+    parser.add_argument("--json", action="store_true", help="the same as JSON")
+
+
+@dataclass
+class Standing:
+    """How things stand with one project.
+
+    Attributes:
+        rows: names and values for the screen.
+        endpoint: what DescribeEndpoint says.
+        drift: what somebody else changed.
+        pending: what `deploy` would do because the project asks for it; None where that cannot be
+            told, and then `unplanned` says why.
+    """
+
+    record: Record
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    endpoint: dict[str, Any] | None = None
+    lock: Seen | None = None
+    drift: list[Difference] = field(default_factory=list)
+    pending: list[str] | None = None
+    unplanned: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The standing as plain data."""
+        seen, lock = self.endpoint, self.lock
+        variants = seen.get("ProductionVariants", []) if seen else []
+        return {
+            "endpoint": None
+            if seen is None
+            else {
+                "name": seen["EndpointName"],
+                "status": seen["EndpointStatus"],
+                "config": seen.get("EndpointConfigName"),
+                "reason": seen.get("FailureReason"),
+                "variants": [
+                    {
+                        "name": one["VariantName"],
+                        "instances": one.get("CurrentInstanceCount"),
+                        "wanted": one.get("DesiredInstanceCount"),
+                        "weight": one.get("CurrentWeight"),
+                    }
+                    for one in variants
+                ],
+            },
+            "facts": [{"name": name, "value": value} for name, value in self.rows],
+            "releases": [release.to_json() for release in self.record.releases],
+            "lock": None
+            if lock is None
+            else {
+                "holder": asdict(lock.holder) if lock.holder else None,
+                "seconds_since_renewal": lock.age,
+                "lapsed": lock.lapsed,
+            },
+            "drift": [asdict(one) for one in self.drift],
+            "pending": self.pending,
+            "unplanned": self.unplanned,
+            "record": [asdict(entry) for entry in self.record.entries],
+        }
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,29 +96,94 @@ def run(args: argparse.Namespace) -> int:
     if found is None:
         return 0
     file, cloud = found
-    bucket = bucket_name(file.aws, cloud.account)
-    record = RecordStore(cloud, bucket, file.name).load()
-    if not record.deployed:
+    store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
+    record = store.load()
+    if not record.deployed and not args.json:
         print(f"{file.name} is not deployed here. Deploy it: {typed('deploy', args)}")
         return 0
+    standing = stand(cloud, store, record, args.project)
+    if args.json:
+        about = {
+            "project": file.name,
+            "target": args.target,
+            "region": cloud.account.region,
+            "account": cloud.account.id,
+        }
+        print(json.dumps({**about, **standing.to_json()}, indent=1))
+        return 0
     print(f"{file.name} on {place(args.target, cloud.account.region, cloud.account.id)}\n")
-    rows, missing = screen(cloud, file.name, record)
-    print(facts(rows))
-    for what in missing:
-        print(f"\nRecorded but gone: {what}")
-    if missing:
+    print(facts([*standing.rows, *_closing(standing)]))
+    for difference in standing.drift:
+        print(f"\nDrift: {difference.words}")
+    if standing.drift:
         print(f"Put it back: {typed('deploy', args)}")
     return 0
 
 
-def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, str]], list[str]]:
-    """The rows of the screen, and what the record lists that is not there."""
+def stand(cloud: Cloud, store: RecordStore, record: Record, project: str) -> Standing:
+    """How things stand: read with describe, list and head calls only."""
+    from infra import drift
+    from infra.lock import look
+    from infra.prepare import prepare
+    from infra.project import load
+    from shared.errors import KitError
+
+    standing = Standing(record, lock=look(cloud, store))
+    standing.rows, standing.endpoint = screen(cloud, store.project, record)
+    config = standing.endpoint.get("EndpointConfigName") if standing.endpoint else None
+    known = config or (record.live.config if record.live else None)
+    found = drift.gone(cloud, record, drift.needed(record, known))
+    found += drift.of_endpoint(record, standing.endpoint)
+    try:
+        more, standing.pending = drift.split(prepare(load(project), cloud), record)
+        found += more
+    except KitError as error:
+        standing.unplanned = str(error)
+    standing.drift = list({(one.kind, one.name, one.what): one for one in found}.values())
+    return standing
+
+
+def _closing(standing: Standing) -> list[tuple[str, str]]:
+    """Releases, lock, record, and what the project asks for."""
+    rows: list[tuple[str, str]] = []
+    releases = standing.record.releases[-_SHOWN_RELEASES:]
+    for release in reversed(releases):
+        rows.append(("release" if not rows else "", _release(release)))
+    lock = standing.lock
+    if lock:
+        state = "left behind by" if lock.lapsed else "at work:"
+        rows.append(("lock", f"{state} {lock.words}"))
+    rows.append(("record", f"{len(standing.record.entries)} things made for this project"))
+    pending = standing.pending
+    if pending is None:
+        rows.append(("desired", f"cannot be told: {standing.unplanned}"))
+    elif pending:
+        shown = ", ".join(pending[:_SHOWN_PENDING])
+        more = f" and {len(pending) - _SHOWN_PENDING} more" if len(pending) > _SHOWN_PENDING else ""
+        rows.append(("desired", f"would {shown}{more}"))
+    else:
+        rows.append(("desired", "nothing else than what is deployed"))
+    return rows
+
+
+def _release(release: Release) -> str:
+    from infra.outputs import scores
+
+    (_, told), *_ = [*scores({"test": dict(release.scores)}), ("", "")]
+    at = release.at[:16].replace("T", " ")
+    words = [f"#{release.number} {release.outcome}", f"{at} UTC", release.config]
+    return ", ".join([*words, *([f"test {told}"] if told else [])])
+
+
+def screen(
+    cloud: Cloud, project: str, record: Record
+) -> tuple[list[tuple[str, str]], dict[str, Any] | None]:
+    """The rows of the screen about what is there, and the endpoint's description."""
     from infra.record import Entry
     from infra.retraining import job_of
 
     rows: list[tuple[str, str]] = []
-    missing: list[str] = []
-    endpoint = _look(cloud, "endpoint", project, record, missing)
+    endpoint = _look(cloud, "endpoint", project)
     if endpoint:
         rows += [
             ("endpoint", f"{project} is {endpoint['EndpointStatus']}"),
@@ -60,23 +195,18 @@ def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, 
     else:
         rows.append(("endpoint", "none"))
     name = endpoint.get("EndpointConfigName") if endpoint else _last(record, "endpoint config")
-    config = _look(cloud, "endpoint config", name, record, missing)
-    if config:
-        variant = config["ProductionVariants"][0]
+    config = _look(cloud, "endpoint config", name)
+    variants = config["ProductionVariants"] if config else []
+    actual = {one["VariantName"]: one for one in (endpoint or {}).get("ProductionVariants", [])}
+    for variant in variants:
         rows.append(
-            ("config", f"{name}: {variant['InitialInstanceCount']} × {variant['InstanceType']}")
+            ("config", f"{name}: {_fleet(variant, actual.get(variant['VariantName'], {}))}")
         )
-        name = variant["ModelName"]
-    else:
-        name = _last(record, "model")
-    model = _look(cloud, "model", name, record, missing)
+    name = variants[-1]["ModelName"] if variants else _last(record, "model")
+    model = _look(cloud, "model", name)
     if model:
         container = model["PrimaryContainer"]
-        rows += [
-            ("model", str(name)),
-            ("image", container["Image"]),
-            ("bundle", container["ModelDataUrl"]),
-        ]
+        rows += [("image", container["Image"]), ("bundle", container["ModelDataUrl"])]
     last = record.last("training job", "tuning job")
     serving = job_of(model["PrimaryContainer"].get("ModelDataUrl", "")) if model else None
     if record.retrained and serving == record.retrained.job:
@@ -86,15 +216,25 @@ def screen(cloud: Cloud, project: str, record: Record) -> tuple[list[tuple[str, 
         last = Entry("training job", str(serving))
     name = last.name if last else None
     if last and last.kind == "tuning job":
-        search = _look(cloud, "tuning job", name, record, missing)
+        search = _look(cloud, "tuning job", name)
         winner = search.get("BestTrainingJob") if search else None
         name = winner["TrainingJobName"] if winner else None
         rows += _search(search) if search else []
-    job = _look(cloud, "training job", name, record, missing)
+    job = _look(cloud, "training job", name)
     if job:
         rows += _job(job, project)
-    rows.append(("record", f"{len(record.entries)} things made for this project"))
-    return rows, missing
+    return rows, endpoint
+
+
+def _fleet(variant: dict[str, Any], actual: dict[str, Any]) -> str:
+    """What a variant runs on: 1 × ml.m5.large, and how many there are where it is not that many."""
+    serverless = variant.get("ServerlessConfig")
+    if serverless:
+        return f"serverless, {serverless['MemorySizeInMB']} MB"
+    wanted = variant["InitialInstanceCount"]
+    has = actual.get("CurrentInstanceCount", wanted)
+    now = f", {has} now" if has != wanted else ""
+    return f"{wanted} × {variant['InstanceType']}{now}"
 
 
 def _search(search: dict[str, Any]) -> list[tuple[str, str]]:
@@ -142,27 +282,15 @@ def _final_metrics(job: dict[str, Any]) -> dict[str, dict[str, float]]:
     return found
 
 
-_DESCRIBE = {
-    "endpoint": ("describe_endpoint", "EndpointName"),
-    "endpoint config": ("describe_endpoint_config", "EndpointConfigName"),
-    "model": ("describe_model", "ModelName"),
-    "training job": ("describe_training_job", "TrainingJobName"),
-    "tuning job": ("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
-}
-
-
-def _look(
-    cloud: Cloud, kind: str, name: str | None, record: Record, missing: list[str]
-) -> dict[str, Any] | None:
+def _look(cloud: Cloud, kind: str, name: str | None) -> dict[str, Any] | None:
+    from infra.kinds import KINDS
     from infra.observe import describe
 
-    if name is None:
+    look = KINDS[kind].look
+    if name is None or look is None:
         return None
-    operation, key = _DESCRIBE[kind]
-    found = describe(cloud, "sagemaker", operation, {key: name})
-    if found is None and name in record.of(kind):
-        missing.append(f"{kind} {name}")
-    return found
+    call = look(name)
+    return describe(cloud, call.service, call.operation, call.parameters)
 
 
 def _last(record: Record, kind: str) -> str | None:
