@@ -28,7 +28,15 @@ from shared.files import sha256
 
 # IAM and SageMaker answer from copies that may lag behind what was just made.
 _LAG_SECONDS = 60.0
-_LAG_WORDS = ("could not assume role", "could not find", "cannot be found", "not found")
+_LAG_WORDS = (
+    "could not assume role",
+    "please ensure that the role exists",
+    "could not find",
+    "cannot be found",
+    "not found",
+)
+# Said in the same words, but no wait would help.
+_FINAL_WORDS = ("requested image",)
 _SETTLED_CODES = (
     "BucketAlreadyOwnedByYou",
     "EntityAlreadyExists",
@@ -289,6 +297,8 @@ def _lagging(error: Exception) -> bool:
     if isinstance(error, DeploymentError):
         return False
     words = text_of(error).lower()
+    if any(part in words for part in _FINAL_WORDS):
+        return False
     return code_of(error) in ("ValidationException", "NoSuchEntity") and any(
         part in words for part in _LAG_WORDS
     )

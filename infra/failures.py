@@ -5,7 +5,9 @@ They are looked at by class name and error code, so that botocore need not be lo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from shared.errors import DeploymentError, KitError
 
@@ -24,17 +26,134 @@ _MISSING_CODES = {
 # SageMaker says ValidationException for a name it does not know.
 _MISSING_WORDS = ("could not find", "not found", "does not exist")
 
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired")
-_INVALID = (
-    "InvalidClientTokenId",
-    "UnrecognizedClientException",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "AuthFailure",
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one kind of failure means to a person.
+
+    Attributes:
+        cure: what to do; may name the quota concerned as {quota}.
+        codes: AWS's error codes that say so.
+        words: parts of the service's sentence that say so, in small letters, whatever the code.
+    """
+
+    cure: str
+    codes: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    def fits(self, code: str, sentence: str) -> bool:
+        """Whether an error is of this kind."""
+        return code in self.codes or any(part in sentence for part in self.words)
+
+
+# The first that fits counts: sentences before codes, since many share one code.
+_MEANINGS = (
+    Meaning(
+        "Whoever deploys needs iam:PassRole for that role, with sagemaker.amazonaws.com as the "
+        "service: `make policy` prints all that a deployment needs.",
+        words=("iam:passrole",),
+    ),
+    Meaning(
+        "The role has to exist and to trust sagemaker.amazonaws.com (sts:AssumeRole). A role of "
+        "[aws].role is yours to set right; one that `make deploy` made is put right by `make "
+        "destroy` and `make deploy`.",
+        words=(
+            "could not assume role",
+            "unable to assume the role",
+            "unable to perform: sts:assumerole",
+            "please ensure that the role exists",
+        ),
+    ),
+    Meaning(
+        "The image is not in the registry, or the role may not read it. `make image` builds and "
+        "pushes our own; of a repository in another account its policy has to allow "
+        "ecr:BatchGetImage and ecr:GetDownloadUrlForLayer.",
+        words=(
+            "requested image",
+            "cannot find repository",
+            "make sure all images included in the model",
+            "does not grant ecr:",
+        ),
+    ),
+    Meaning(
+        "AWS has no such instance free at the moment: run the same command again in a while, or "
+        "choose another instance type or region. Nothing is paid for meanwhile.",
+        codes=("InsufficientInstanceCapacity", "InsufficientCapacityException"),
+        words=("capacityerror", "unable to provision requested ml compute capacity"),
+    ),
+    Meaning(
+        "The container did not answer GET /ping with 200 in the time it has for its start: it "
+        "ended, it hung, or it was not done loading its model.",
+        words=("did not pass the ping health check",),
+    ),
+    Meaning(
+        "A request may have 6 MiB (4 MB where the endpoint is serverless): send fewer rows at a "
+        "time, or give them to a batch transform job or an asynchronous endpoint.",
+        codes=("413", "RequestEntityTooLarge"),
+        words=("oversize body", "content length exceeded"),
+    ),
+    Meaning(
+        "An update of it is under way: `make status` shows how far it is, and `make deploy` waits "
+        "for it.",
+        words=("in-progress endpoint",),
+    ),
+    Meaning(
+        "Bucket names are shared by all of AWS, and this one is somebody else's: name one of your "
+        "own under [aws].bucket.",
+        codes=("BucketAlreadyExists",),
+    ),
+    Meaning(
+        "The name is taken by something that this project did not make: choose another `name` in "
+        "project.toml, or delete that thing yourself.",
+        codes=("ResourceInUse", "ResourceInUseException", "EntityAlreadyExists"),
+        words=("cannot create already existing",),
+    ),
+    Meaning(
+        "The bucket lies in another region: set [aws].region to that one, or name a bucket of this "
+        "region under [aws].bucket.",
+        codes=(
+            "301",
+            "PermanentRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+        ),
+    ),
+    Meaning(
+        "The region has to be switched on for the account first (Account settings, AWS Regions), "
+        "or name another under [aws].region.",
+        codes=("OptInRequired", "RegionDisabledException"),
+    ),
+    Meaning(
+        "The credentials have expired: log in again, for example with `aws sso login`.",
+        codes=("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
+    ),
+    Meaning(
+        "AWS does not know these credentials: check AWS_PROFILE or run `aws configure`. It says "
+        "the same of a region that is not switched on for the account.",
+        codes=(
+            "InvalidClientTokenId",
+            "UnrecognizedClientException",
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "AuthFailure",
+        ),
+    ),
+    Meaning(
+        "Ask for that permission (`make policy` prints all that a deployment needs), or use "
+        "credentials that have it ([aws].profile).",
+        codes=("AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation"),
+        words=("is not authorized to perform",),
+    ),
+    Meaning(
+        "Ask for more of {quota} in the Service Quotas console, or choose another instance type.",
+        codes=("ResourceLimitExceeded", "LimitExceededException", "ServiceQuotaExceededException"),
+    ),
+    Meaning(
+        "AWS asks to slow down: run the command again in a minute.",
+        codes=("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"),
+    ),
 )
-_DENIED = ("AccessDenied", "AccessDeniedException", "403", "UnauthorizedOperation")
-_LIMITS = ("ResourceLimitExceeded", "LimitExceededException", "ServiceQuotaExceededException")
-_THROTTLED = ("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown")
+_QUOTA = re.compile(r"service limit '([^']+)'")
 
 
 def code_of(error: BaseException) -> str:
@@ -81,6 +200,8 @@ def _cure(kind: str, code: str, words: str) -> str | None:
         "TokenRetrievalError": "Run `aws sso login`.",
         "UnauthorizedSSOTokenError": "Run `aws sso login`.",
         "EndpointConnectionError": "Check the network, and that [aws].region is a region of AWS.",
+        "InvalidRegionError": 'Name a region such as "eu-central-1" under [aws].region.',
+        "CredentialRetrievalError": "Log in again, for example with `aws sso login`.",
         "ConnectTimeoutError": "Check the network and any proxy, then run the command again.",
         "ReadTimeoutError": "Run the command again: it goes on where it stopped.",
         "ConnectionClosedError": "Run the command again: it goes on where it stopped.",
@@ -89,14 +210,19 @@ def _cure(kind: str, code: str, words: str) -> str | None:
         return "The local cloud has ended, and what it held is gone: `make deploy` builds it again."
     if kind in known:
         return known[kind]
-    if code in _EXPIRED:
-        return "The credentials have expired: log in again, for example with `aws sso login`."
-    if code in _INVALID:
-        return "AWS does not know these credentials: check AWS_PROFILE or run `aws configure`."
-    if code in _DENIED or "is not authorized to perform" in words:
-        return "Ask for that permission, or use credentials that have it ([aws].profile)."
-    if code in _LIMITS:
-        return "Raise the quota in the Service Quotas console, or choose another instance type."
-    if code in _THROTTLED:
-        return "AWS asks to slow down: run the command again in a minute."
+    return meaning(words, code)
+
+
+def meaning(sentence: str, code: str = "") -> str | None:
+    """What to do about an error, or the reason why a job or an endpoint failed; None: unknown.
+
+    Args:
+        sentence: the service's own words.
+        code: AWS's error code, if there is one.
+    """
+    quota = _QUOTA.search(sentence)
+    named = f"'{quota.group(1)}'" if quota else "that quota"
+    for known in _MEANINGS:
+        if known.fits(code, sentence.lower()):
+            return known.cure.replace("{quota}", named)
     return None

@@ -15,7 +15,7 @@ from typing import Any
 
 from infra import observe, trials
 from infra.aws import Cloud
-from infra.failures import explain
+from infra.failures import explain, meaning
 from infra.logs import LogTail, last_lines
 from infra.progress import Progress
 from infra.resources import ENDPOINT_LOGS, TRAINING_LOGS
@@ -107,10 +107,11 @@ class Watch:
             self._progress.status(_words(job))
         self._show(tail)
         if status in ("Failed", "Stopped"):
+            reason = job.get("FailureReason") or f"the job was {status.lower()}"
             raise FailedError(
-                job.get("FailureReason") or f"the job was {status.lower()}",
+                reason,
                 where=f"training job {wait.name}",
-                cure=self._evidence(TRAINING_LOGS, f"{wait.name}/", "--training"),
+                cure=self._evidence(TRAINING_LOGS, f"{wait.name}/", "--training", reason),
             )
         return bool(status == "Completed")
 
@@ -170,7 +171,7 @@ class Watch:
         raise FailedError(
             reason,
             where=f"endpoint {wait.name}",
-            cure=self._evidence(f"{ENDPOINT_LOGS}/{wait.name}", "", "--endpoint"),
+            cure=self._evidence(f"{ENDPOINT_LOGS}/{wait.name}", "", "--endpoint", reason),
         )
 
     def _show_rollout(self, found: Mapping[str, Any]) -> None:
@@ -235,15 +236,18 @@ class Watch:
             self._progress.line(f"Its log cannot be shown: {explain(error, tail.group)}")
             return []
 
-    def _evidence(self, group: str, prefix: str, flag: str) -> str:
+    def _evidence(self, group: str, prefix: str, flag: str, reason: str) -> str:
+        """What the reason means, and the last lines of the log."""
         more = f"All of the log: python -m infra logs {flag}"
         try:
             lines = last_lines(self._cloud, group, prefix, _SHOWN_LINES)
         except Exception as error:
-            return f"Its log cannot be shown: {explain(error, group)}"
-        if not lines:
-            return more
-        return "Its last log lines:\n" + "".join(f"  | {line}\n" for line in lines) + more
+            told = f"Its log cannot be shown: {explain(error, group)}"
+        else:
+            shown = "".join(f"  | {line}\n" for line in lines)
+            told = f"Its last log lines:\n{shown}{more}" if lines else more
+        known = meaning(reason)
+        return f"{known}\n{told}" if known else told
 
 
 def _has_log(wait: Wait) -> bool:

@@ -168,6 +168,7 @@ def test_an_endpoint_that_fails_is_taken_back_and_told_with_its_log(
     with pytest.raises(DeploymentError, match="ping health check") as caught:
         deploy(cloud, want, build)
     assert "no module named granian" in str(caught.value)
+    assert "GET /ping" in str(caught.value)
     assert "taken back (delete_endpoint)" in str(caught.value)
     assert cloud.endpoints["small"]["EndpointStatus"] == "Deleting"
     cloud.endpoint_ends = "InService"
@@ -219,6 +220,34 @@ def test_what_aws_does_not_know_yet_is_tried_again(want: Desired, build: Path) -
     cloud.lag = 3
     deploy(cloud, want, build)
     assert cloud.calls.count("create_training_job") == 4
+
+
+def test_a_missing_image_is_told_at_once(want: Desired, build: Path) -> None:
+    cloud, clock = FakeCloud(), Clock()
+
+    def missing(ModelName: str, **rest: Any) -> None:  # noqa: N803
+        raise refused("CreateModel", "ValidationException", "Requested image x:1 not found.")
+
+    cloud.create_model = missing  # type: ignore[method-assign]
+    with pytest.raises(DeploymentError, match="not in the registry"):
+        deploy(cloud, want, build, clock)
+    assert clock.now < 60
+
+
+def test_a_job_that_gets_no_instance_is_told_so_with_what_to_do(want: Desired, build: Path) -> None:
+    cloud = FakeCloud()
+    finish = cloud.finish_job
+
+    def starve(name: str, status: str) -> None:
+        finish(name, "Failed")
+        cloud.jobs[name]["FailureReason"] = (
+            "CapacityError: Unable to provision requested ML compute capacity. Please retry using "
+            "a different ML instance type."
+        )
+
+    cloud.finish_job = starve  # type: ignore[method-assign]
+    with pytest.raises(DeploymentError, match="no such instance free at the moment"):
+        deploy(cloud, want, build)
 
 
 def test_what_aws_never_comes_to_know_is_an_error_in_bounded_time(

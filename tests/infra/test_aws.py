@@ -6,7 +6,7 @@ import pytest
 from botocore import exceptions
 
 from infra.aws import connect, find
-from infra.failures import explain, is_missing
+from infra.failures import explain, is_missing, meaning
 from infra.sections import Aws
 from shared.errors import DeploymentError
 from tests.support.fake_cloud import refused
@@ -35,9 +35,138 @@ CURES = {
         refused("CreateModel", "ValidationException", "x is not authorized to perform: y"),
         "permission",
     ),
-    "a quota": (refused("CreateEndpoint", "ResourceLimitExceeded"), "Service Quotas"),
     "too many requests": (refused("CreateModel", "ThrottlingException"), "slow down"),
+    "a region that is none": (
+        exceptions.InvalidRegionError(region_name="eu central"),
+        r"\[aws\]\.region",
+    ),
+    "a region that is misspelt": (
+        exceptions.EndpointConnectionError(endpoint_url="https://sts.eu-cental-1.amazonaws.com/"),
+        r"\[aws\]\.region",
+    ),
+    "a region that is switched off": (
+        refused("DescribeEndpoint", "OptInRequired", "You are not subscribed to this service"),
+        "switched on",
+    ),
+    "a login that cannot be renewed": (
+        exceptions.TokenRetrievalError(provider="sso", error_msg="Token has expired"),
+        "aws sso login",
+    ),
+    "a token that expired on the way": (
+        refused(
+            "GetCallerIdentity",
+            "ExpiredToken",
+            "The security token included in the request is expired",
+        ),
+        "log in again",
+    ),
+    "a bucket of another region": (refused("HeadBucket", "301", "Moved Permanently"), "region"),
+    "a bucket of somebody else": (
+        refused(
+            "CreateBucket",
+            "BucketAlreadyExists",
+            "The requested bucket name is not available. The bucket namespace is shared by all "
+            "users of the system. Please select a different name and try again.",
+        ),
+        r"\[aws\]\.bucket",
+    ),
+    "a quota": (
+        refused(
+            "CreateEndpoint",
+            "ResourceLimitExceeded",
+            "The account-level service limit 'ml.m5.large for endpoint usage' is 0 Instances, "
+            "with current utilization of 0 Instances and a request delta of 1 Instances. Please "
+            "contact AWS support to request an increase for this limit.",
+        ),
+        "more of 'ml.m5.large for endpoint usage' in the Service Quotas console",
+    ),
+    "a role that trusts nobody": (
+        refused(
+            "CreateModel",
+            "ValidationException",
+            "Could not assume role arn:aws:iam::123456789012:role/mine. Please ensure that the "
+            "role exists and allows principal 'sagemaker.amazonaws.com' to assume the role.",
+        ),
+        "trust sagemaker.amazonaws.com",
+    ),
+    "a role that may not be passed on": (
+        refused(
+            "CreateTrainingJob",
+            "AccessDeniedException",
+            "User: arn:aws:iam::123456789012:user/anna is not authorized to perform: iam:PassRole "
+            "on resource: arn:aws:iam::123456789012:role/mine",
+        ),
+        "needs iam:PassRole",
+    ),
+    "an image that is missing": (
+        refused(
+            "CreateModel",
+            "ValidationException",
+            "Requested image 123456789012.dkr.ecr.us-east-1.amazonaws.com/keras-serving:0 not "
+            "found.",
+        ),
+        "not in the registry",
+    ),
+    "a repository that is missing": (
+        refused(
+            "CreateTrainingJob",
+            "ValidationException",
+            "Cannot find repository: mine in registry ID: 123456789012 Please check if your ECR "
+            "repository exists and role arn:aws:iam::123456789012:role/mine has proper pull "
+            "permissions for SageMaker: ecr:BatchCheckLayerAvailability",
+        ),
+        "not in the registry",
+    ),
+    "a payload that is too large": (
+        refused("InvokeEndpoint", "413", "HTTP content length exceeded 6291456 bytes."),
+        "6 MiB",
+    ),
+    "a payload that is too large for a serverless endpoint": (
+        refused("InvokeEndpoint", "ValidationError", "Request 0-1-2 has oversize body."),
+        "4 MB",
+    ),
+    "a name that is taken": (
+        refused(
+            "CreateEndpoint",
+            "ValidationException",
+            'Cannot create already existing endpoint "arn:aws:sagemaker:us-east-1:123456789012:'
+            'endpoint/small".',
+        ),
+        "choose another `name`",
+    ),
+    "an endpoint that is being updated": (
+        refused(
+            "UpdateEndpoint",
+            "ValidationException",
+            'Cannot update in-progress endpoint "arn:aws:sagemaker:us-east-1:123456789012:'
+            'endpoint/small".',
+        ),
+        "make deploy` waits for it",
+    ),
 }
+# Reasons as DescribeTrainingJob and DescribeEndpoint give them.
+REASONS = {
+    "CapacityError: Unable to provision requested ML compute capacity. Please retry using a "
+    "different ML instance type.": "another instance type",
+    "Unable to provision requested ML compute capacity due to InsufficientInstanceCapacity error. "
+    "Please retry using a different instance type or after some time.": "another instance type",
+    "The primary container for production variant AllTraffic did not pass the ping health check. "
+    "Please check CloudWatch logs for this endpoint.": "GET /ping",
+    "ClientError: SageMaker was unable to assume the role "
+    "'arn:aws:iam::123456789012:role/mine'": "trust sagemaker.amazonaws.com",
+    "Please make sure all images included in the model for the production variant AllTraffic "
+    "exist, and that the execution role used to create the model has permissions to access "
+    "them.": "not in the registry",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_reason_why_a_job_or_an_endpoint_failed_is_told_with_its_meaning(reason: str) -> None:
+    assert REASONS[reason] in (meaning(reason) or "")
+
+
+def test_a_reason_of_the_program_s_own_is_told_as_it_is() -> None:
+    assert meaning("AlgorithmError: the data has only one class, exit code: 1") is None
 
 
 @pytest.mark.parametrize("case", CURES)
