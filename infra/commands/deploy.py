@@ -141,6 +141,7 @@ class Deployment:
                 shown.line(in_vain)
             if plan.trains:
                 check(settings)
+            self._ask_quotas(cloud, plan, shown)
             if not self._confirmed(cloud, plan, shown):
                 return
 
@@ -178,6 +179,14 @@ class Deployment:
 
     def _check(self, settings: Settings) -> None:
         """Refuse a project with which the command can do nothing."""
+
+    def _ask_quotas(self, cloud: Cloud, plan: Plan, shown: Progress) -> None:
+        """Refuse what the account may not have, before anything is made or asked."""
+        if not cloud.account.local:
+            from infra import quotas
+
+            for line in quotas.check(cloud, quotas.needs(plan)):
+                shown.line(line)
 
     def _confirmed(self, cloud: Cloud, plan: Plan, shown: Progress) -> bool:
         """Show the plan and ask, where it would change something on AWS.

@@ -254,3 +254,14 @@ def test_destroy_waits_for_who_is_at_work(
     assert said.code == 0, said.err
     assert "Another command is at work on small" in said.out
     assert "`make deploy TARGET=aws`" in said.out
+
+
+@pytest.mark.usefixtures("code")
+def test_a_quota_that_is_too_small_ends_a_deployment_before_anything_is_made(
+    account: FakeCloud, file: Path
+) -> None:
+    account.quotas = {"ml.m5.large for endpoint usage": 0}
+    said = run("deploy", file, "--yes")
+    assert said.code == 1
+    assert "'ml.m5.large for endpoint usage'" in said.err
+    assert account.state == FakeCloud().state

@@ -62,6 +62,7 @@ class FakeCloud:
         self.images: set[str] = set()
         self.logs: dict[str, list[str]] = {}
         self.sparse = False
+        self.quotas: dict[str, float] | None = None
 
     @property
     def state(self) -> dict[str, Any]:
@@ -270,6 +271,21 @@ class FakeCloud:
             if name not in self.alarms:
                 raise refused("DeleteAlarms", "ResourceNotFound")
             del self.alarms[name]
+
+    # Prices and quotas
+
+    def get_products(self, **wanted: Any) -> dict[str, Any]:
+        raise refused("GetProducts", "AccessDeniedException", "not authorized to perform it")
+
+    def list_service_quotas(
+        self, ServiceCode: str, MaxResults: int, NextToken: str = "0"
+    ) -> dict[str, Any]:
+        if self.quotas is None:
+            raise refused("ListServiceQuotas", "AccessDeniedException", "not allowed to look")
+        names = sorted(self.quotas)
+        start, end = int(NextToken), int(NextToken) + 1  # a page each, as there are many on AWS
+        page = [{"QuotaName": name, "Value": self.quotas[name]} for name in names[start:end]]
+        return {"Quotas": page, **({"NextToken": str(end)} if end < len(names) else {})}
 
     # SageMaker
 
