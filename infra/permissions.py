@@ -29,6 +29,7 @@ def deploying(desired: Desired) -> tuple[Grant, ...]:
         *_serving(desired),
         *_watching(desired),
         *_image(desired),
+        *_advice(),
     )
 
 
@@ -217,4 +218,16 @@ def _image(desired: Desired) -> Iterator[Grant]:
         "Image",
         {"ecr:DescribeImages": "is the serving image there"},
         (_arn(desired, "ecr", f"repository/{SERVING_REPOSITORY}"),),
+    )
+
+
+def _advice() -> Iterator[Grant]:
+    """What a deployment can do without; neither service knows resources for it."""
+    yield Grant(
+        "Advice",
+        {
+            "pricing:GetProducts": "a plan tells what it costs",
+            "servicequotas:ListServiceQuotas": "may the account have so many instances",
+        },
+        ("*",),
     )

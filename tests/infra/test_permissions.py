@@ -86,7 +86,8 @@ def test_every_condition_is_one_that_the_actions_know(desired: Desired) -> None:
 def test_what_an_action_depends_on_is_allowed_too(desired: Desired) -> None:
     for each in grants(desired).values():
         allowed = {action for grant in each for action in grant.actions}
-        for action in allowed:
+        # Listing quotas depends on each service whose quotas are asked for; SageMaker's on none.
+        for action in allowed - {"servicequotas:ListServiceQuotas"}:
             described = iam.privilege(action)
             assert described is not None
             for kind in described["resource_types"].values():
