@@ -36,7 +36,7 @@ as long as the generator was late. Up to this share of the p99 that is measured 
 DISTURBED = 0.2
 """Of a core: what other programs may take while a latency is measured."""
 ROWS, LARGE_ROWS = 1000, 10_000
-PACKAGES = ("numpy", "onnxruntime", "orjson", "granian")
+PACKAGES = ("numpy", "onnxruntime", "orjson", "uvloop", "httptools")
 OTHERS = ("gunicorn", "flask", "litserve", "inference-server", "multi-model-server",
           "sagemaker-inference", "tensorflow-cpu", "keras", "pandas", "scikit-learn")  # fmt: skip
 

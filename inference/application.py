@@ -1,8 +1,8 @@
-"""The RSGI application: what one worker answers to whom.
+"""What one worker answers to whom.
 
 Here: paths, methods, headers, statuses, and the way of a request through the gate, the handler and
-the books. Not here: processes and sockets (server.py), reading bodies (bodies.py), when to refuse
-(gate.py), what a request means (handler.py).
+the books. Not here: processes and sockets (server.py, connections.py), HTTP's framing (http1.py),
+when to refuse (gate.py), what a request means (handler.py).
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter_ns
-from typing import Any
 
 import orjson
 
-from inference import bodies, codecs, environment, errors, handler, limits, logs, prometheus
+from inference import codecs, environment, errors, gate, handler, limits, logs, prometheus
 from inference.batching import Batcher
 from inference.books import Books
 from inference.environment import Settings
 from inference.errors import UnavailableError
-from inference.gate import Gate
+from inference.gate import Gate, OverloadedError
+from inference.http1 import Answerer, Exchange
 from inference.metrics import Done
 from inference.quality import Quality
 from inference.reload import Shelf
@@ -41,27 +40,37 @@ ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 LONGEST_ATTRIBUTES = 1024
 
-FAREWELL = signal.SIGUSR1
-"""From the parent: the end is near."""
-
 GARBAGE = 20_000
 """So many new objects, of a few hundred small requests, make Python look for garbage."""
 
 CHECK_SECONDS = 1.0
 """The model is asked at most as often whether it still answers, however often /ping is."""
 
-Asked = tuple[handler.Model, str | None, str | None]
-"""Model, Content-Type and Accept of a request."""
-
 log = logging.getLogger("inference")
 
 
-class Application:
-    """Answers HTTP requests with one model, by granian's RSGI protocol (the ``__rsgi…__`` methods).
+class _Asked(gate.Place):
+    """One request for predictions, which keeps the model that it found at its start."""
+
+    __slots__ = ("accept", "content_type", "exchange", "model", "parsed", "read", "request_id")
+
+    def __init__(self, exchange: Exchange, request_id: str, model: handler.Model) -> None:
+        super().__init__()
+        get = exchange.headers.get
+        self.exchange = exchange
+        self.request_id = request_id
+        self.model = model
+        self.content_type = get("content-type")
+        self.accept = get("accept")
+        self.read = self.parsed = 0
+
+
+class Application(Answerer):
+    """Answers HTTP requests with one model.
 
     Args:
         model: proved and ready. The attribute of this name may be replaced, on the event loop's
-            thread, by another such model: a request keeps the one that it found at its start.
+            thread, by another such model.
         settings: of the server; by default what the environment says.
 
     Attributes:
@@ -74,25 +83,27 @@ class Application:
         self._settings = settings or environment.read()
         self._beside = ThreadPoolExecutor(1)
         self._busy_since: float | None = None
-        self._draining = False
         self._checked = ("", 0.0)
         self._verbose = log.isEnabledFor(logging.DEBUG)
-        self._gate: Gate
-        self._batcher: Batcher
+        self._loop: asyncio.AbstractEventLoop
+        self._gate: Gate[_Asked]
+        self._batcher: Batcher[_Asked]
         self._books: Books
 
-    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._gate = Gate(loop, self._settings.body_bytes)
-        self._batcher = Batcher(loop)
+    def start(self) -> None:
+        """See Answerer."""
+        loop = self._loop = asyncio.get_running_loop()
+        self._gate = Gate(loop, self._settings.body_bytes, self._give_up)
+        self._batcher = Batcher(loop, self._answered)
         self._books = Books(loop, self._settings, self._gate, lambda: self.model.version)
-        loop.add_signal_handler(FAREWELL, self._drain)
         # What is there now stays: it need not be looked through for garbage again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE, 20, 20)
         logs.event(log, logging.INFO, "ready", model_version=self.model.version)
 
-    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def close(self) -> None:
+        """See Answerer."""
         self._books.close()
         logs.event(log, logging.INFO, "drained")
 
@@ -100,163 +111,193 @@ class Application:
         """Another model answers from now on."""
         self._books.leave()
 
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
-        """Answer one request. Whatever happens inside, the client gets an answer."""
-        begun = perf_counter_ns()
-        get = scope.headers.get
-        request_id = errors.request_id(scope.headers)
+    # What the connection tells; see Answerer.
+
+    def begins(self, exchange: Exchange) -> None:
+        """See Answerer: whether the request is let in."""
+        request_id = errors.request_id(exchange.headers)
+        if exchange.path == "/invocations" and exchange.method == "POST":
+            asked = _Asked(exchange, request_id, self.model)
+            size = exchange.size
+            large = size > limits.DENSE_BODY_BYTES and _is_large(size, asked.content_type)
+            try:
+                self._gate.enter(asked, size, large=large)
+            except Exception as error:
+                self._refuse(exchange, request_id, error)
+            else:
+                exchange.state = asked
+            return
         headers = [("x-amzn-requestid", request_id)]
         try:
-            if scope.path == "/invocations" and scope.method == "POST":
-                if get(INFERENCE_ID) == request_id:
-                    headers.append((INFERENCE_ID, request_id))
-                body, content_type = await self._invoke(get, protocol, begun, request_id)
-                attributes = get(ATTRIBUTES)
-                if attributes and _echoed(attributes):
-                    headers.append((ATTRIBUTES, attributes))
-            else:
-                body, content_type = self._about(scope)
-            headers.append(("content-type", content_type))
-            status = 200
+            body, content_type = self._about(exchange)
         except Exception as error:
-            status, body = errors.status(error), errors.body(request_id, error)
-            headers.append(("content-type", codecs.JSON))
-            if status == 503:
-                headers.append(("retry-after", "1"))
-            elif status == 405:
-                headers.append(("allow", _allowed(scope.path)))
-            self._report(error, status, request_id)
-            # The frames in it hold the error, too, and the model: a circle, which would keep a
-            # replaced model, and its folder on the disk, until somebody looks for garbage.
-            error.__traceback__ = error.__context__ = None
-        if self._draining:
-            headers.append(("connection", "close"))
-        if scope.method == "OPTIONS" and scope.path in ROUTES:
-            protocol.response_empty(204, [*headers[:1], ("allow", _allowed(scope.path))])
-        elif scope.method == "HEAD":
-            protocol.response_empty(status, headers)
+            self._refuse(exchange, request_id, error)
+            return
+        if exchange.method == "OPTIONS":
+            exchange.answer(204, [*headers, ("allow", _allowed(exchange.path))])
         else:
-            protocol.response_bytes(status, headers, body)
+            exchange.answer(200, [*headers, ("content-type", content_type)], body)
 
-    async def _invoke(
-        self, get: Any, protocol: Any, begun: int, request_id: str
-    ) -> tuple[bytes, str]:
-        """Body and content type of a good answer."""
-        gate = self._gate
-        announced = get("content-length")
-        size = int(announced) if announced else -1
-        asked = self.model, get("content-type"), get("accept")
+    def waits(self, exchange: Exchange) -> None:
+        """See Answerer."""
+        self._gate.waits(exchange.state)
+
+    def grows(self, exchange: Exchange, size: int) -> None:
+        """See Answerer: whether the body has become too large."""
+        asked: _Asked = exchange.state
         try:
-            if size > gate.longest:
-                raise limits.too_large(gate.longest)
-            if gate.all >= limits.IN_FLIGHT:
-                await gate.refuse()
-            gate.all += 1
-            try:
-                if 0 <= size <= limits.DENSE_BODY_BYTES:
-                    done = await self._small(asked, protocol, size)
-                else:
-                    done = await self._larger(asked, protocol, size)
-            finally:
-                gate.all -= 1
-        except (InputError, UnavailableError):
-            if size > limits.DENSE_BODY_BYTES and not get("expect"):
-                await bodies.discard(protocol, size, gate)
-            raise
-        ended = perf_counter_ns()
-        self._books.recorder.answer(done, begun, ended)
-        if self._verbose:
-            logs.event(
-                log,
-                logging.DEBUG,
-                "answered",
-                status=200,
-                request_id=request_id,
-                rows=done.rows,
-                ms=round((ended - begun) / 1e6, 3),
-                model_version=done.answer.version,
-            )
-        return done.body, done.content_type
+            self._gate.hold(asked, size)
+        except (InputError, UnavailableError) as error:
+            self._failed(asked, error)
 
-    async def _small(self, asked: Asked, protocol: Any, size: int) -> Done:
-        """The way of most requests: together with what else is small and waits."""
-        model, content_type, accept = asked
-        body = await bodies.announced(protocol, self._gate)
-        if self._gate.all == 1:
-            return _predict(*asked, body)
-        read = perf_counter_ns()
-        request = handler.input_fn(body, content_type)
-        parsed = perf_counter_ns()
-        answer = await self._batcher.predict(request, model)
-        return _written(model, answer, accept, (read, parsed, perf_counter_ns()))
-
-    async def _larger(self, asked: Asked, protocol: Any, size: int) -> Done:
-        """The way of a body that is not small, or of unknown length: its bytes are counted, and a
-        large one is answered beside the event loop.
-        """
-        gate = self._gate
-        large = _is_large(size, asked[1])
-        if large and gate.large >= limits.LARGE_IN_FLIGHT:
-            await gate.refuse(limits.LARGE_REFUSAL_SECONDS)
-        gate.large += large
-        held = 0
+    def ends(self, exchange: Exchange) -> None:
+        """See Answerer: the way of a request for predictions."""
+        asked: _Asked = exchange.state
+        self._gate.arrived(asked)
         try:
-            if size < 0:
-                body = await bodies.chunked(protocol, gate)
-                held = len(body)
-                if _is_large(held, asked[1]):
-                    if gate.large >= limits.LARGE_IN_FLIGHT:
-                        await gate.refuse()
-                    large = True
-                    gate.large += 1
-            else:
-                await gate.hold(size)
-                held = size
-                body = await bodies.announced(protocol, gate, large=large)
-            if not large:
-                return _predict(*asked, body)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._beside, self._predict_beside, asked, body)
-        finally:
-            gate.large -= large
-            gate.bytes -= held
+            size = len(exchange.body)
+            if exchange.size < 0 and _is_large(size, asked.content_type):
+                self._gate.enlarge(asked)
+            if asked.large:
+                beside = self._loop.run_in_executor(self._beside, self._predict_beside, asked)
+                beside.add_done_callback(lambda done: self._answered_beside(asked, done))
+                return
+            asked.read = perf_counter_ns()
+            request = handler.input_fn(exchange.body, asked.content_type)
+            asked.parsed = perf_counter_ns()
+            self._batcher.predict(asked, request, asked.model)
+        except Exception as error:
+            self._failed(asked, error)
 
-    def _predict_beside(self, asked: Asked, body: bytes) -> Done:
+    def breaks(self, exchange: Exchange, error: InputError) -> None:
+        """See Answerer."""
+        if exchange.state is None:
+            self._refuse(exchange, errors.request_id(exchange.headers), error)
+        else:
+            self._failed(exchange.state, error)
+
+    # What becomes of it.
+
+    def _answered(self, asked: _Asked, answer: handler.Answer | Exception) -> None:
+        """The batcher has an answer, or an error."""
+        if isinstance(answer, Exception):
+            self._failed(asked, answer)
+            return
+        predicted = perf_counter_ns()
+        try:
+            done = _written(asked, answer, predicted)
+        except Exception as error:
+            self._failed(asked, error)
+        else:
+            self._finish(asked, done)
+
+    def _predict_beside(self, asked: _Asked) -> Done:
         """Runs in the thread beside the event loop."""
         self._busy_since = monotonic()
         try:
-            done = _predict(*asked, body)
+            asked.read = perf_counter_ns()
+            request = handler.input_fn(asked.exchange.body, asked.content_type)
+            asked.parsed = perf_counter_ns()
+            answer = handler.predict_fn(request, asked.model)
+            done = _written(asked, answer, perf_counter_ns())
             quality = Quality({})
             quality.count([(done.model, done.answer)])
             return done._replace(quality=quality)
         finally:
             self._busy_since = None
 
-    def _about(self, scope: Any) -> tuple[bytes, str]:
+    def _answered_beside(self, asked: _Asked, future: asyncio.Future[Done]) -> None:
+        error = future.exception()
+        if error is None:
+            self._finish(asked, future.result())
+        else:
+            assert isinstance(error, Exception)
+            self._failed(asked, error)
+
+    def _finish(self, asked: _Asked, done: Done) -> None:
+        """A good answer."""
+        self._leave(asked)
+        exchange = asked.exchange
+        ended = perf_counter_ns()
+        self._books.recorder.answer(done, exchange.begun, ended)
+        headers = [("x-amzn-requestid", asked.request_id), ("content-type", done.content_type)]
+        get = exchange.headers.get
+        if get(INFERENCE_ID) == asked.request_id:
+            headers.append((INFERENCE_ID, asked.request_id))
+        attributes = get(ATTRIBUTES)
+        if attributes and _echoed(attributes):
+            headers.append((ATTRIBUTES, attributes))
+        exchange.answer(200, headers, done.body)
+        if self._verbose:
+            logs.event(
+                log,
+                logging.DEBUG,
+                "answered",
+                status=200,
+                request_id=asked.request_id,
+                rows=done.rows,
+                ms=round((ended - exchange.begun) / 1e6, 3),
+                model_version=done.answer.version,
+            )
+
+    def _leave(self, asked: _Asked) -> None:
+        self._gate.leave(asked)
+        # Else they hold each other, and a replaced model with them, until garbage is looked for.
+        asked.exchange.state = None
+
+    def _failed(self, asked: _Asked, error: Exception) -> None:
+        """An error after the request was let in."""
+        self._leave(asked)
+        self._refuse(asked.exchange, asked.request_id, error)
+
+    def _give_up(self, asked: _Asked) -> None:
+        self._failed(asked, gate.late())
+
+    def _refuse(self, exchange: Exchange, request_id: str, error: Exception) -> None:
+        """Answer with an error: at once, or after the pause that it asks for."""
+        status, body = errors.status(error), errors.body(request_id, error)
+        headers = [("x-amzn-requestid", request_id), ("content-type", codecs.JSON)]
+        if exchange.path == "/invocations" and exchange.headers.get(INFERENCE_ID) == request_id:
+            headers.append((INFERENCE_ID, request_id))
+        if status == 503:
+            headers.append(("retry-after", "1"))
+        elif status == 405:
+            headers.append(("allow", _allowed(exchange.path)))
+        self._report(error, status, request_id)
+        # The frames in it hold the error, too, and the model: a circle, which would keep a
+        # replaced model, and its folder on the disk, until somebody looks for garbage.
+        error.__traceback__ = error.__context__ = None
+        if isinstance(error, OverloadedError):
+            exchange.discard(later=True)
+            self._loop.call_later(error.pause, exchange.answer, status, headers, body)
+        else:
+            exchange.answer(status, headers, body)
+
+    def _about(self, exchange: Exchange) -> tuple[bytes, str]:
         """Body and content type for what is asked about the server itself."""
-        method = ROUTES.get(scope.path)
+        method = ROUTES.get(exchange.path)
         if method is None:
             known = ", ".join(f"{verb} {path}" for path, verb in ROUTES.items())
             raise InputError(
                 "not_found", "There is nothing at this path", status=404, cure=f"Ask {known}"
             )
-        if scope.method == "OPTIONS":
+        if exchange.method == "OPTIONS":
             return b"", codecs.JSON
-        if scope.method != method and (scope.method, method) != ("HEAD", "GET"):
+        if exchange.method != method and (exchange.method, method) != ("HEAD", "GET"):
             raise InputError(
                 "method_not_allowed",
-                f"{scope.path} does not answer {scope.method:.20}",
+                f"{exchange.path} does not answer {exchange.method:.20}",
                 status=405,
                 cure=f"Use {method}",
             )
-        if scope.path == "/openapi.json":
+        if exchange.path == "/openapi.json":
             if self.model.openapi is None:
                 raise InputError("not_found", "The model's bundle has no such file", status=404)
             return self.model.openapi, codecs.JSON
-        if scope.path == "/metrics":
+        if exchange.path == "/metrics":
             state = self.shelf.read() if self.shelf else None
             return self._books.page(state), prometheus.CONTENT_TYPE
-        if scope.path == "/execution-parameters":
+        if exchange.path == "/execution-parameters":
             batch = self._settings.batch
             told = {
                 "MaxConcurrentTransforms": batch.concurrent,
@@ -273,7 +314,7 @@ class Application:
         Raises:
             UnavailableError: they are not, and why.
         """
-        if self._draining:
+        if self.draining:
             raise UnavailableError("draining", "The server is ending")
         now = monotonic()
         since = self._busy_since
@@ -290,9 +331,6 @@ class Application:
                     "not_ready", f"The model does not answer: {error}"
                 ) from error
             self._checked = (self.model.version, now)
-
-    def _drain(self) -> None:
-        self._draining = True
 
     def _report(self, error: Exception, status: int, request_id: str) -> None:
         """One line for an answer that is not 2xx, and a mark in the books.
@@ -315,21 +353,10 @@ class Application:
             logs.event(log, logging.WARNING, "not available", **fields, reason=str(error))
 
 
-def _predict(
-    model: handler.Model, content_type: str | None, accept: str | None, body: bytes
-) -> Done:
-    read = perf_counter_ns()
-    request = handler.input_fn(body, content_type)
-    parsed = perf_counter_ns()
-    answer = handler.predict_fn(request, model)
-    return _written(model, answer, accept, (read, parsed, perf_counter_ns()))
-
-
-def _written(
-    model: handler.Model, answer: handler.Answer, accept: str | None, marks: tuple[int, int, int]
-) -> Done:
-    payload, content_type = handler.output_fn(answer, accept)
-    return Done(payload, content_type, model, answer, (*marks, perf_counter_ns()))
+def _written(asked: _Asked, answer: handler.Answer, predicted: int) -> Done:
+    body, content_type = handler.output_fn(answer, asked.accept)
+    marks = (asked.read, asked.parsed, predicted, perf_counter_ns())
+    return Done(body, content_type, asked.model, answer, marks)
 
 
 def _is_large(size: int, content_type: str | None) -> bool:

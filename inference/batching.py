@@ -1,15 +1,16 @@
-"""Small requests that wait at the same moment are answered together.
+"""The queue of small requests: those that wait at the same moment are answered together.
 
 Nobody waits for company: the first request of a batch lets the event loop go round once, and what
-has arrived by then is answered with one call. Alone, a request is answered at once. Bytes do not
-tell the difference: see network.py.
+has been read by then, all that could be read at that moment, is answered with one call. Bytes do
+not tell the difference: see network.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
 
 from inference import codecs, handler
 from inference.codecs.request import Records
@@ -21,77 +22,86 @@ ROWS = 64
 ROWS_EACH = 16
 """Rows of a request that may be one of several; a larger one gains little."""
 
+T = TypeVar("T")
 
-class _Waiting(NamedTuple):
+Told = Callable[[T, handler.Answer | Exception], None]
+"""Takes whose request it was, and the answer, or why there is none."""
+
+
+class _Waiting(NamedTuple, Generic[T]):
+    asker: T
     model: handler.Model
-    rows: list[dict[str, object]]
-    answer: asyncio.Future[handler.Answer]
+    request: codecs.Request
+    rows: list[dict[str, object]] | None
 
 
-class Batcher:
-    """Answers requests in batches; everything runs on the event loop's thread."""
+class Batcher(Generic[T]):
+    """Answers requests in batches; everything runs on the event loop's thread.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        loop: the event loop.
+        tell: is told each answer. It is what `handler.predict_fn` answers; the stages' times are
+            those of the whole batch, and of a batch the first answer alone carries the `parts`,
+            all of them.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Told[T]) -> None:
         self._loop = loop
-        self._waiting: deque[_Waiting] = deque()
+        self._tell = tell
+        self._waiting: deque[_Waiting[T]] = deque()
 
-    async def predict(self, request: codecs.Request, model: handler.Model) -> handler.Answer:
-        """What `handler.predict_fn` answers; the stages' times are those of the whole batch.
-
-        Of a batch, the first answer alone carries the `parts`, all of them.
-
-        Raises:
-            InputError: a mistake of this very request.
-        """
-        rows = _rows(request, len(model.schema.columns))
-        if rows is None:
-            return handler.predict_fn(request, model)
-        answer = self._loop.create_future()
+    def predict(self, asker: T, request: codecs.Request, model: handler.Model) -> None:
+        """Answer `request` of `asker` with `model`, soon."""
         if not self._waiting:
             self._loop.call_soon(self._flush)
-        self._waiting.append(_Waiting(model, rows, answer))
-        found: handler.Answer = await answer
-        return found
+        rows = _rows(request, len(model.schema.columns))
+        self._waiting.append(_Waiting(asker, model, request, rows))
 
     def _flush(self) -> None:
         """Answer one batch; what is left over has its turn after what has arrived meanwhile."""
-        batch: list[_Waiting] = []
-        rows: list[dict[str, object]] = []
-        model = self._waiting[0].model
-        while self._waiting:
-            following = self._waiting[0]
-            if following.model is not model or len(rows) + len(following.rows) > ROWS:
-                break
-            batch.append(self._waiting.popleft())
-            rows += following.rows
-        if self._waiting:
+        waiting = self._waiting
+        first = waiting.popleft()
+        batch, rows, model = [first], first.rows, first.model
+        if rows is not None and waiting:
+            rows = [*rows]
+            while waiting:
+                following = waiting[0]
+                if following.rows is None or following.model is not model:
+                    break
+                if len(rows) + len(following.rows) > ROWS:
+                    break
+                batch.append(waiting.popleft())
+                rows += following.rows
+        if waiting:
             self._loop.call_soon(self._flush)
+        if rows is None or len(batch) == 1:
+            self._alone(first)
+            return
         try:
             together = handler.predict_fn(Records(rows), model)
-        except Exception:  # one mistake must not be told to all: each alone
+        except Exception as mistake:
+            # Its frames hold it, and the model: a circle.
+            mistake.__traceback__ = mistake.__context__ = None
+            together = None
+        if together is None:  # one mistake must not be told to all: each alone
             for each in batch:
-                _alone(each)
+                self._alone(each)
             return
-        parts = together.parts
+        found, version, times, parts = together
         start = 0
         for each in batch:
-            end = start + len(each.rows)
-            each.answer.set_result(
-                handler.Answer(
-                    _cut(together.predictions, start, end),
-                    together.version,
-                    together.nanoseconds,
-                    parts,
-                )
-            )
+            end = start + len(each.rows or ())
+            answer = handler.Answer(_cut(found, start, end), version, times, parts)
+            self._tell(each.asker, answer)
             start, parts = end, ()
 
-
-def _alone(waiting: _Waiting) -> None:
-    try:
-        waiting.answer.set_result(handler.predict_fn(Records(waiting.rows), waiting.model))
-    except Exception as error:
-        waiting.answer.set_exception(error)
+    def _alone(self, waiting: _Waiting[T]) -> None:
+        try:
+            answer = handler.predict_fn(waiting.request, waiting.model)
+        except Exception as error:
+            self._tell(waiting.asker, error)
+        else:
+            self._tell(waiting.asker, answer)
 
 
 def _rows(request: codecs.Request, width: int) -> list[dict[str, object]] | None:

@@ -42,7 +42,7 @@ class Books:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: Settings,
-        gate: Gate,
+        gate: Gate[Any],
         version: Callable[[], str],
     ) -> None:
         self._loop = loop

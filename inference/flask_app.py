@@ -14,6 +14,7 @@ import csv
 import io
 import logging
 import logging.config
+import signal
 import sys
 import threading
 import time
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from flask import Flask, Response
     from werkzeug.exceptions import HTTPException
 
-THREADS = 4
 MEASURE_SECONDS = 60
 """Between two lines of the log that say how it goes."""
 
@@ -281,11 +281,6 @@ def _plain(array: Any) -> list[Any]:
     return list(array)
 
 
-def _application() -> Flask:
-    """The application of the server's one process."""
-    return create_app(environment.read().model_dir)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     parser = argparse.ArgumentParser(
@@ -296,30 +291,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.parse_args(arguments)
     logging.config.dictConfig(logs.CONFIG)
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces
-    from granian.log import LogLevels
-
     try:
         settings = environment.read()
-        create_app(settings.model_dir)
+        app = create_app(settings.model_dir)
     except KitError as error:
         logs.event(log, logging.ERROR, "cannot start", reason=str(error))
         return 1
-    server = Granian(
-        "inference.flask_app",
-        address=settings.address,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        workers=1,
-        blocking_threads=THREADS,
-        log_level=LogLevels.warning,
-        log_dictconfig=logs.CONFIG,
+    # It comes with Flask. Each connection has a thread.
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    class Handler(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"  # else each request needs a connection of its own
+
+        def log_request(self, *_: object) -> None:
+            """The application's log has what there is to say."""
+
+    server = make_server(
+        settings.address, settings.port, app, threaded=True, request_handler=Handler
     )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     logs.event(log, logging.INFO, "starting", address=settings.address, port=settings.port)
-    server.serve(target_loader=_application, wrap_loader=False)
+    with server:
+        server.serve_forever()
     return 0
 
 

@@ -40,7 +40,22 @@ BYTES_IN_FLIGHT = 67_108_864
 """Bytes of all bodies that one worker holds; a single one, however large, is always taken."""
 
 BODY_SECONDS = 30
-"""How long a body may take to arrive; then the answer is a 408. The head has as long."""
+"""How long a body may take to arrive; then the answer is a 408. The head has as long, and a client
+to take the next part of its answer."""
+
+HEAD_BYTES = 32_768
+"""The head of a request, target and headers."""
+
+PIPELINED = 64
+"""Requests that one connection may send without waiting for answers; the rest is not read."""
+
+DISCARD_BYTES = 67_108_864
+"""So much of a body that is not wanted is read and thrown away, so that its sender comes to read
+the answer and can go on with the connection; of a longer one the connection is closed."""
+
+CONNECTIONS = 1024
+"""Connections that one worker holds open, and as many more that may wait to be accepted: far more
+than requests in flight, so that a client too many is told so and does not wait unheard."""
 
 SLOW_SECONDS = 2
 """After so long a body that still arrives does not count as in flight any more: slow senders must

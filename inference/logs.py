@@ -41,9 +41,9 @@ CONFIG: dict[str, Any] = {
         }
     },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"inference": {"level": "INFO"}, "_granian": {"level": "WARNING"}},
+    "loggers": {"inference": {"level": "INFO"}},
 }
-"""For `logging.config.dictConfig`, and for granian, which calls it in every process."""
+"""For `logging.config.dictConfig`."""
 
 
 def config(level: int) -> dict[str, Any]:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import onnxruntime
 import orjson
 
 from inference import environment, server
+from inference.http1 import Answerer, Exchange
 from shared import bundle as bundles
 
 
-class Ceiling:
+class Ceiling(Answerer):
     """Answers with what the network says to fixed matrices."""
 
     def __init__(self, *_: object) -> None:
@@ -37,13 +37,12 @@ class Ceiling:
         self._version = bundle.manifest.digest[:12]
         self._headers = [("content-type", "application/json")]
 
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+    def ends(self, exchange: Exchange) -> None:
         """GET /ping and POST /invocations."""
-        body = await protocol()
-        if scope.path == "/ping":
-            protocol.response_empty(200, [])
+        if exchange.path == "/ping":
+            exchange.answer(200, ())
             return
-        orjson.loads(body)
+        orjson.loads(exchange.body)
         score = self._session.run(["output"], self._feed)[0].item()
         label = self._target.classes[score >= self._target.threshold]
         prediction = {
@@ -52,9 +51,8 @@ class Ceiling:
             "scores": {"false": 1 - score, "true": score},
         }
         answer = {"predictions": [prediction], "model_version": self._version}
-        protocol.response_bytes(200, self._headers, orjson.dumps(answer))
+        exchange.answer(200, self._headers, orjson.dumps(answer))
 
 
 if __name__ == "__main__":
-    server.application = Ceiling  # type: ignore[assignment]
-    sys.exit(server.main([]))
+    sys.exit(server.main([], Ceiling))

@@ -1,7 +1,7 @@
 """Reads the body and answers fixed bytes: the kit's own server without the work.
 
-It is started by the kit's own entry, so that every setting of granian is the same. The bytes are
-the kit's answer to one row.
+HTTP is read and written by the same code, in workers that are started alike. The bytes are the
+kit's answer to one row.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from inference import environment, handler, server
+from inference.http1 import Answerer, Exchange
 
 
-class Constant:
+class Constant(Answerer):
     """Answers all requests alike."""
 
     def __init__(self, *_: object) -> None:
@@ -24,12 +24,10 @@ class Constant:
         self._answer, _ = handler.output_fn(handler.predict_fn(request, model), None)
         self._headers = [("content-type", "application/json")]
 
-    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+    def ends(self, exchange: Exchange) -> None:
         """GET /ping and POST /invocations."""
-        await protocol()
-        protocol.response_bytes(200, self._headers, self._answer)
+        exchange.answer(200, self._headers, self._answer)
 
 
 if __name__ == "__main__":
-    server.application = Constant  # type: ignore[assignment]
-    sys.exit(server.main([]))
+    sys.exit(server.main([], Constant))

@@ -1,4 +1,4 @@
-"""The application of one worker, asked in this process; the HTTP server is a stand-in."""
+"""The application of one worker, asked in this process over connections that go nowhere."""
 
 from __future__ import annotations
 
@@ -8,41 +8,26 @@ import json
 import logging
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from inference import codecs, environment, handler, limits
 from inference.application import Application, _is_large
 from inference.counts import Place
-from tests.support import bundles
+from tests.support import bundles, http
+from tests.support.clients import request
 
 
-@dataclass
-class Exchange:
-    """One request and its answer."""
-
-    body: bytes
-    status: int = 0
-    answers: list[bytes] = field(default_factory=list)
-
-    async def __call__(self) -> bytes:
-        return self.body
-
-    def response_bytes(self, status: int, _: Any, body: bytes) -> None:
-        self.status = status
-        self.answers.append(body)
-
-
-async def ask(application: Application, body: bytes, content_type: str = "text/csv") -> Exchange:
-    headers = {"content-length": str(len(body)), "content-type": content_type}
-    exchange = Exchange(body)
-    scope = SimpleNamespace(path="/invocations", method="POST", headers=headers)
-    await application.__rsgi__(scope, exchange)
-    return exchange
+async def ask(
+    application: Application, body: bytes, content_type: str = "text/csv"
+) -> tuple[int, bytes]:
+    """Status and body of an answer."""
+    connection = http.connect(application)
+    connection.send(request(body, content_type))
+    [answer] = await connection.answers(1)
+    connection.close()
+    return answer.status, answer.body
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +50,12 @@ def run(bundle: Path, counts: Path, check: Callable[[Application], Awaitable[Non
     variables = {"SERVER_COUNTS_DIR": str(counts), "METRICS_SECONDS": "0"}
 
     async def inside() -> None:
-        loop = asyncio.get_running_loop()
         application = Application(handler.model_fn(bundle), environment.read(variables))
-        application.__rsgi_init__(loop)
+        application.start()
         try:
             await check(application)
         finally:
-            application.__rsgi_del__(loop)
+            application.close()
 
     asyncio.run(inside())
 
@@ -100,11 +84,14 @@ def test_a_model_is_gone_with_its_last_request_even_if_that_was_refused(
 
     async def check(application: Application) -> None:
         before = weakref.ref(application.model)
-        assert (await ask(application, bad, "application/json")).status == 400
+        assert (await ask(application, bad, "application/json"))[0] == 400
         both = await asyncio.gather(*(ask(application, bad, "application/json") for _ in range(2)))
-        assert [each.status for each in both] == [400, 400]
+        assert [status for status, _ in both] == [400, 400]
+        good = json.dumps(bundles.ROW).encode()
+        assert (await ask(application, good, "application/json"))[0] == 200
         large = json.dumps([*bundles.rows(2000), {**bundles.ROW, "distance": "far"}]).encode()
-        assert (await ask(application, large, "application/json")).status == 400
+        assert (await ask(application, large, "application/json"))[0] == 400
+        application._books.recorder.flush()
         application.model = handler.model_fn(bundle)
         assert before() is None
 
@@ -116,9 +103,9 @@ def test_values_in_the_place_of_names_are_told_to_the_client_and_not_to_the_log(
     bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def check(application: Application) -> None:
-        found = await ask(application, b"Jane Doe,41\n", "text/csv; header=present")
-        assert b"Jane Doe" in found.answers[0]
-        assert (await ask(application, b'[{"distance": 1}]', "application/json")).status == 400
+        _, told = await ask(application, b"Jane Doe,41\n", "text/csv; header=present")
+        assert b"Jane Doe" in told
+        assert (await ask(application, b'[{"distance": 1}]', "application/json"))[0] == 400
 
     with caplog.at_level(logging.WARNING, "inference"):
         run(bundle, tmp_path, check)

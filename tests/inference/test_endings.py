@@ -112,7 +112,7 @@ def test_while_it_ends_ping_says_so(bundle: Path, tmp_path: Path) -> None:
         kept = server.connect()
         assert server.request("GET", "/ping", over=kept).status == 200
         [worker] = [line["pid"] for line in server.log() if line["event"] == "ready"]
-        os.kill(worker, signal.SIGUSR1)
+        os.kill(worker, signal.SIGTERM)
 
         def ends() -> bool:
             reply = server.request("GET", "/ping", over=kept)

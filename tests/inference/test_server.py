@@ -355,7 +355,7 @@ print(json.dumps(sorted({{name.partition(".")[0] for name in sys.modules}})))
         [sys.executable, "-c", program], cwd=serving.ROOT, capture_output=True, check=True
     )
     loaded = set(json.loads(done.stdout))
-    assert {"inference", "shared", "onnxruntime", "granian"} <= loaded
+    assert {"inference", "shared", "onnxruntime", "uvloop", "httptools"} <= loaded
     assert not loaded & set(HEAVY)
 
 

@@ -164,10 +164,10 @@ def test_an_endpoint_that_fails_is_taken_back_and_told_with_its_log(
 ) -> None:
     cloud = FakeCloud()
     cloud.endpoint_ends = "Failed"
-    cloud.logs["AllTraffic/i-1"] = ["no module named granian"]
+    cloud.logs["AllTraffic/i-1"] = ["no module named orjson"]
     with pytest.raises(DeploymentError, match="ping health check") as caught:
         deploy(cloud, want, build)
-    assert "no module named granian" in str(caught.value)
+    assert "no module named orjson" in str(caught.value)
     assert "GET /ping" in str(caught.value)
     assert "taken back (delete_endpoint)" in str(caught.value)
     assert cloud.endpoints["small"]["EndpointStatus"] == "Deleting"

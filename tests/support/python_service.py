@@ -28,7 +28,15 @@ import sys
 from collections import namedtuple
 from typing import Any
 
-ABSENT = ("onnxruntime", "pyarrow", "tensorflow", "keras", "granian", "sagemaker_inference")
+ABSENT = (
+    "onnxruntime",
+    "pyarrow",
+    "tensorflow",
+    "keras",
+    "uvloop",
+    "httptools",
+    "sagemaker_inference",
+)
 for name in ABSENT:
     sys.modules[name] = None
 

@@ -1,0 +1,544 @@
+"""HTTP/1.1 on one connection (RFC 9110, RFC 9112): bytes → requests, and answers → bytes.
+
+llhttp, the parser of Node.js, reads (httptools); asyncio's transport carries. Requests that come
+while others are under way (pipelining) are begun at once and answered in their order. What is not
+sound HTTP gets a 4xx and the end of its connection, for nobody can tell where the next request
+would begin. Here: framing, limits of the head, keep-alive, back-pressure. Not here: which
+connections there are and how long they may take (connections.py), what is answered
+(application.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+import httptools
+
+from inference import limits
+from shared.errors import InputError
+
+if TYPE_CHECKING:
+    from inference.connections import Connections
+
+Headers = Iterable[tuple[str, str]]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_CHUNKED = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+_LENGTH = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n"
+
+_STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+
+log = logging.getLogger("inference")
+
+
+class Exchange:
+    """One request, and the way to answer it.
+
+    Attributes:
+        method: as it was sent.
+        path: of the target, without its query.
+        headers: lower-case name → value; what came several times is joined by ", ".
+        size: bytes of the body; -1 when it is not announced.
+        body: whole, once `Answerer.ends` is called.
+        begun: `perf_counter_ns` when the request's first byte was read.
+        state: whatever who answers wants to keep with it.
+    """
+
+    __slots__ = (
+        "_connection", "_continue", "_keep", "_parts", "_ready", "_waits", "begun", "body",
+        "headers", "method", "path", "size", "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        begun: int,
+        *,
+        size: int,
+        keep: bool,
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.begun = begun
+        self.size = size
+        self.body = b""
+        self.state: Any = None
+        self._connection = connection
+        self._keep = keep
+        self._parts: list[bytes] | None = []
+        self._ready: bytes | None = None
+        self._waits = False
+        self._continue = False
+
+    def discard(self, *, later: bool = False) -> None:
+        """Throw the body away, what is there and what comes.
+
+        Args:
+            later: what has not been read yet stays with the client until the answer is given.
+        """
+        self._parts = None
+        if self._continue:
+            # The client asked whether to send the body; what it makes of a no is its own choice.
+            self._continue = self._keep = False
+        if later:
+            self._connection.hold(_REFUSED)
+
+    def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Answer; may be called before the body has come, which is then thrown away."""
+        connection = self._connection
+        if connection._arriving is self and self._parts is not None:
+            self.discard()
+        if connection.answerer.draining and connection.last_is(self):
+            self._keep = False
+        head = _STATUS[status] + "".join([f"{name}: {value}\r\n" for name, value in headers])
+        if status != 204:
+            head += f"content-length: {len(body)}\r\n"
+        if not self._keep:
+            head += "connection: close\r\n"
+        data = f"{head}date: {_now()}\r\n\r\n".encode("latin-1")
+        connection.send(self, data if self.method == "HEAD" else data + body)
+
+
+class Answerer:
+    """Who answers requests. Everything is called on the event loop's thread and must not raise.
+
+    Attributes:
+        draining: the end is near: each answer is the last one of its connection.
+    """
+
+    draining = False
+
+    def start(self) -> None:
+        """The first requests may come."""
+
+    def close(self) -> None:
+        """The last answer is given."""
+
+    def begins(self, exchange: Exchange) -> None:
+        """The head is there; an answer now is a refusal of the body."""
+
+    def waits(self, exchange: Exchange) -> None:
+        """The body did not come together with the head."""
+
+    def grows(self, exchange: Exchange, size: int) -> None:
+        """So many more bytes of a body of unannounced length have come."""
+
+    def ends(self, exchange: Exchange) -> None:
+        """The request is whole. It is answered now or later."""
+        raise NotImplementedError
+
+    def breaks(self, exchange: Exchange, error: InputError) -> None:
+        """The request is not sound HTTP, or broke off; its connection ends with the answer."""
+        exchange.answer(error.status, ())
+
+
+_REFUSED, _FULL = 1, 2
+"""Why nothing is read: an answer is held back; the client does not take its answers."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection.
+
+    Args:
+        site: all connections of this worker.
+
+    Attributes:
+        since: `site.now` when the state began that limits how long it may last.
+    """
+
+    def __init__(self, site: Connections) -> None:
+        self.site = site
+        self.since = site.now
+        self.answerer = site.answerer
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: Any = None
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._begun = 0
+        self._in_head = self._fresh = True
+        self._beginning = False
+        self._feeding = self._head_bytes = self._head_came_with = self._repeated = 0
+        self._arriving: Exchange | None = None
+        self._open: deque[Exchange] = deque()
+        self._discarded = self._held = self._unsent = 0
+        self._resumed = b""
+        self._sound = True
+        self._deaf = self._leaving = self._ended = False
+
+    # What the transport tells.
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio."""
+        self._transport = transport
+        self.site.opened(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """See asyncio."""
+        self._transport = self._parser = None  # the parser holds this object
+        self._broken("before all of it was sent")
+        self._open.clear()
+        self.site.closed(self)
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        self.since = self.site.now
+        self._unsent = self._transport.get_write_buffer_size()
+        self.hold(_FULL)
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._release(_FULL)
+
+    def eof_received(self) -> bool:
+        """See asyncio; whether there is something left to say."""
+        self._leaving = self._ended = True
+        if not self._deaf:
+            self._deaf = True
+            if self._beginning:
+                self._wrong("The head of the request is not whole")
+            self._broken("before all of it was sent")
+        return bool(self._open)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._deaf:
+            self._throw_away(len(data))
+            return
+        self._feeding = len(data)
+        if self._beginning:
+            self._head_bytes += len(data)
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # Nobody has to change the protocol because he is asked to (RFC 9110, 7.8).
+                data = self._go_on() + data[upgrade.args[0] :]
+                if data and not self._deaf:
+                    continue
+            except httptools.HttpParserCallbackError as error:
+                if not isinstance(error.__context__, _StopError):
+                    log.error("failed", exc_info=error)
+                    self._abort()
+            except httptools.HttpParserError as error:
+                self._wrong(f"The request is not sound HTTP: {error}")
+            break
+        arriving = self._arriving
+        if arriving is not None:
+            if not arriving._waits:
+                self._begins_to_wait(arriving)
+        elif self._beginning and not self._deaf:
+            self._check_head()
+
+    # What the parser finds.
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        if self._resumed:
+            return
+        self._begun = perf_counter_ns()
+        self._beginning = True
+        self._head_bytes = self._head_came_with = self._feeding
+        self.since = self.site.now
+        self._fresh = False
+
+    def on_url(self, part: bytes) -> None:
+        """Some of the target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or after a chunked body a trailer, which means nothing here."""
+        if self._in_head:
+            key = _NAMES.get(name) or name.lower().decode("latin-1")
+            text = value.rstrip(b" \t").decode("latin-1")
+            headers = self._headers
+            if key in headers:
+                text = f"{headers[key]}, {text}"
+                self._repeated += len(key) + 2
+            headers[key] = text
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        if self._resumed:
+            self._resumed = b""
+            return
+        headers, parser, version = self._headers, self._parser, "1.1"
+        if self._head_bytes > limits.HEAD_BYTES:
+            # A body, or other requests, may have come with it.
+            size = sum(len(name) + len(headers[name]) + 4 for name in headers)
+            if size + len(self._target) + self._repeated > limits.HEAD_BYTES:
+                self._stop(_LONG_HEAD, 431)
+        self._in_head = self._beginning = False
+        length = headers.get("content-length")
+        size = int(length) if length else 0
+        keep = parser.should_keep_alive()
+        if not keep or "connection" in headers:
+            version = parser.get_http_version()
+            if version != "1.1":
+                keep = False
+                if version != "1.0":
+                    self._stop(f"There is no HTTP/{version} here")
+        if "transfer-encoding" in headers:
+            if headers["transfer-encoding"].lower() != "chunked" or version == "1.0":
+                self._stop("The transfer coding is not chunked alone")
+            size = -1
+        if "host" in headers and "," in headers["host"]:
+            self._stop("The request names several hosts")
+        path = self._target.decode("latin-1")
+        if path[:1] != "/" or "?" in path:
+            path = _path(path)
+        method = parser.get_method().decode("latin-1")
+        exchange = Exchange(self, method, path, headers, self._begun, size=size, keep=keep)
+        if size and headers.get("expect", "").lower() == "100-continue":
+            exchange._continue = True
+        if size and parser.should_upgrade():
+            self._resumed = _CHUNKED if size < 0 else _LENGTH % size
+        self._arriving = exchange
+        self._open.append(exchange)
+        self.answerer.begins(exchange)
+
+    def on_body(self, part: bytes) -> None:
+        """Some of the body."""
+        exchange = self._arriving
+        assert exchange is not None
+        if exchange._parts is None:
+            self._throw_away(len(part))
+            return
+        exchange._parts.append(part)
+        if exchange.size < 0:
+            self.answerer.grows(exchange, len(part))
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        if self._resumed:
+            return
+        exchange, self._arriving = self._arriving, None
+        assert exchange is not None
+        self._in_head = True
+        self._headers = {}
+        self._target = b""
+        self._repeated = self._discarded = 0
+        self.since = self.site.now
+        parts, exchange._parts = exchange._parts, None
+        if parts is not None:
+            exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self.answerer.ends(exchange)
+        if not exchange._keep:
+            self._deaf = True
+            if not self._open:
+                self._close()
+            raise _StopError
+        if len(self._open) > limits.PIPELINED:
+            exchange._keep = self._sound = False
+            self._deaf = True
+            raise _StopError
+
+    # Answers.
+
+    def send(self, exchange: Exchange, data: bytes) -> None:
+        """Send the answer of `exchange` in its turn."""
+        if self._transport is None:
+            return
+        exchange._ready = data
+        self._release(_REFUSED)
+        waiting = self._open
+        while waiting and waiting[0]._ready is not None:
+            first = waiting.popleft()
+            self._transport.write(first._ready)
+            if not first._keep:
+                waiting.clear()
+                self._finish()
+                return
+        if self._leaving and not waiting:
+            self._close()
+
+    def hold(self, reason: int) -> None:
+        """Read nothing for a while."""
+        if not self._held and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        self._held |= reason
+
+    def _release(self, reason: int) -> None:
+        if self._held:
+            self._held &= ~reason
+            transport = self._transport
+            if not self._held and transport is not None and not transport.is_closing():
+                transport.resume_reading()
+
+    # The end.
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return not self._open and self._arriving is None and not self._beginning
+
+    def last_is(self, exchange: Exchange) -> bool:
+        """Whether no other request came after this one."""
+        return self._open[-1] is exchange
+
+    def check(self) -> None:
+        """Called once a second: end what takes too long.
+
+        Bodies that are wanted are not meant, nor answers that are being made.
+        """
+        transport, now = self._transport, self.site.now
+        if transport is None:
+            return
+        lasted = now - self.since
+        if self._held & _FULL:
+            unsent = transport.get_write_buffer_size()
+            if unsent < self._unsent:
+                self._unsent, self.since = unsent, now
+            elif lasted > limits.BODY_SECONDS:
+                self._abort()
+        elif self._open:
+            pass
+        elif self._deaf:
+            if lasted > limits.SLOW_SECONDS:
+                self._abort()
+        elif lasted > limits.BODY_SECONDS:
+            if self._arriving is not None:
+                self._abort()
+            elif self._beginning:
+                self._wrong("The head did not arrive in time", 408)
+            elif self._fresh:
+                self._close()
+
+    def leave(self) -> None:
+        """Close, if nothing is under way."""
+        if self.idle:
+            self._close()
+
+    def _go_on(self) -> bytes:
+        """After a request to change the protocol the parser stops; what a new one reads first.
+
+        The body is still to come if there is one, so that its framing has to be told once more.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        return self._resumed
+
+    def _check_head(self) -> None:
+        """Refuse a head that is too long already."""
+        # What came with its beginning may have been the end of another request.
+        if self._head_bytes - self._head_came_with > limits.HEAD_BYTES:
+            self._wrong(_LONG_HEAD, 431)
+
+    def _begins_to_wait(self, exchange: Exchange) -> None:
+        exchange._waits = True
+        if exchange._parts is None:
+            return
+        if exchange._continue:
+            exchange._continue = False
+            if len(self._open) == 1 and self._transport is not None:
+                self._transport.write(CONTINUE)
+        self.answerer.waits(exchange)
+
+    def _throw_away(self, size: int) -> None:
+        self._discarded += size
+        if self._discarded > limits.DISCARD_BYTES:
+            self._abort()
+
+    def _broken(self, where: str) -> None:
+        """The client has stopped; what it was sending is not whole."""
+        exchange, self._arriving = self._arriving, None
+        if exchange is not None and exchange._parts is not None:
+            exchange._parts = None
+            exchange._keep = False
+            error = InputError("incomplete_body", f"The body ended {where}", cure="Send all of it")
+            self.answerer.breaks(exchange, error)
+
+    def _wrong(self, message: str, status: int = 400) -> None:
+        """Refuse what is not HTTP, and read no more."""
+        self._deaf = True
+        self._sound = self._beginning = False
+        error = InputError("bad_request", message, status=status, cure="Send it as RFC 9112 says")
+        exchange, self._arriving = self._arriving, None
+        if exchange is not None and exchange._parts is None:
+            # It was answered, or is going to be.
+            exchange._keep = False
+            if exchange not in self._open:
+                self._finish()
+            return
+        if exchange is None:
+            exchange = Exchange(self, "?", "?", self._headers, self._begun, size=0, keep=False)
+            self._open.append(exchange)
+        exchange._keep = False
+        exchange._parts = None
+        self.answerer.breaks(exchange, error)
+
+    def _stop(self, message: str, status: int = 400) -> None:
+        self._wrong(message, status)
+        raise _StopError
+
+    def _finish(self) -> None:
+        """Close after the last answer.
+
+        Its reader may still be sending. That is read and thrown away for a while, for a closed door
+        would take the answer away from it (RFC 9112, section 9.6).
+        """
+        self._deaf = self._leaving = True
+        if self._transport is None:
+            return
+        if self._ended or (self._sound and self._arriving is None):
+            self._close()
+        else:
+            self.since = self.site.now
+            self._transport.write_eof()
+
+    def _close(self) -> None:
+        self._deaf = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def _abort(self) -> None:
+        self._deaf = True
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class _StopError(Exception):
+    """Raised through the parser to read nothing more."""
+
+
+_LONG_HEAD = f"The head of the request has more than {limits.HEAD_BYTES} bytes"
+
+_NAMES = {
+    spelling.encode(): name
+    for name in (
+        "host", "user-agent", "accept", "accept-encoding", "connection", "content-length",
+        "content-type",
+    )
+    for spelling in (name, name.title())
+}  # fmt: skip
+
+
+def _path(target: str) -> str:
+    """The path of a target of any form (RFC 9112, section 3.2)."""
+    scheme, mark, rest = target.partition("://")
+    if mark and scheme.lower() in ("http", "https"):
+        target = "/" + rest.partition("/")[2]
+    return target.partition("?")[0]
+
+
+_date = (0, "")
+
+
+def _now() -> str:
+    """The time as a header has it."""
+    global _date  # noqa: PLW0603 - of the process, made once a second
+    second = int(time.time())
+    if second != _date[0]:
+        _date = second, formatdate(second, usegmt=True)
+    return _date[1]
