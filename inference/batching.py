@@ -14,7 +14,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 from inference import codecs, handler
 from inference.codecs.request import Records
-from shared.predictions import Predictions
 
 ROWS = 64
 """Rows of a batch: enough to share the cost of a call, few enough to keep its requests quick."""
@@ -88,12 +87,10 @@ class Batcher(Generic[T]):
                 self._alone(each)
             return
         found, version, times, parts = together
-        start = 0
-        for each in batch:
-            end = start + len(each.rows or ())
-            answer = handler.Answer(_cut(found, start, end), version, times, parts)
-            self._tell(each.asker, answer)
-            start, parts = end, ()
+        pieces = found.pieces([len(each.rows or ()) for each in batch])
+        for each, piece in zip(batch, pieces, strict=True):
+            self._tell(each.asker, handler.Answer(piece, version, times, parts))
+            parts = ()
 
     def _alone(self, waiting: _Waiting[T]) -> None:
         try:
@@ -119,9 +116,3 @@ def _rows(request: codecs.Request, width: int) -> list[dict[str, object]] | None
         if type(row) is not dict or len(row) != width:
             return None
     return rows
-
-
-def _cut(found: Predictions, start: int, end: int) -> Predictions:
-    return Predictions(
-        found.target, found.values[start:end], found.choice[start:end], found.scores[start:end]
-    )

@@ -18,6 +18,15 @@ INTERNAL = "The model could not answer; the server's log says why under this req
 
 _ORIGIN = secrets.token_hex(8)
 _NUMBERS = itertools.count(1)
+_own = f"{_ORIGIN}-{os.getpid():x}-"
+
+
+def _forked() -> None:
+    global _own  # noqa: PLW0603 - of the process
+    _own = f"{_ORIGIN}-{os.getpid():x}-"
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class UnavailableError(KitError):
@@ -44,7 +53,7 @@ def request_id(headers: Any) -> str:
     given = headers.get("x-amzn-sagemaker-inference-id") or headers.get("x-amzn-requestid")
     if given and len(given) <= 64 and given.isascii() and given.isprintable():
         return str(given)
-    return f"{_ORIGIN}-{os.getpid():x}-{next(_NUMBERS):x}"
+    return f"{_own}{next(_NUMBERS):x}"
 
 
 def status(error: Exception) -> int:

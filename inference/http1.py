@@ -294,14 +294,14 @@ class Connection(asyncio.Protocol):
             if headers["transfer-encoding"].lower() != "chunked" or version == "1.0":
                 self._stop("The transfer coding is not chunked alone")
             size = -1
-        if "host" in headers and "," in headers["host"]:
+        if self._repeated and "," in headers.get("host", ""):
             self._stop("The request names several hosts")
         path = self._target.decode("latin-1")
         if path[:1] != "/" or "?" in path:
             path = _path(path)
         method = parser.get_method().decode("latin-1")
         exchange = Exchange(self, method, path, headers, self._begun, size=size, keep=keep)
-        if size and headers.get("expect", "").lower() == "100-continue":
+        if "expect" in headers and size and headers["expect"].lower() == "100-continue":
             exchange._continue = True
         if size and parser.should_upgrade():
             self._resumed = _CHUNKED if size < 0 else _LENGTH % size

@@ -36,7 +36,7 @@ BOUNDS = np.array(
 
 FLUSH_SECONDS = 0.25
 
-SAMPLE = 256
+SAMPLE = 64
 """Requests between two flushes whose values are looked at; where there are more, a sample."""
 
 CODES = 100

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,24 @@ class Predictions:
         probability of classes[1]; multiclass the same, the score being that of the label;
         regression ``{"value"}``.
         """
+        return self._records
+
+    def pieces(self, lengths: Sequence[int]) -> list[Predictions]:
+        """The same, parted after so many rows each; for all together their records are made once."""
+        found = []
+        start = 0
+        for length in lengths:
+            end = start + length
+            piece = Predictions(
+                self.target, self.values[start:end], self.choice[start:end], self.scores[start:end]
+            )
+            piece.__dict__["_records"] = self._records[start:end]
+            found.append(piece)
+            start = end
+        return found
+
+    @cached_property
+    def _records(self) -> list[dict[str, Any]]:
         if self.target.task == "regression":
             return [{"value": value} for value in self.values.tolist()]
         classes, names = self.target.classes, self.target.class_names
