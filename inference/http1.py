@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._begun = 0
         self._in_head = self._fresh = True
-        self._beginning = False
+        self._beginning = self._another = False
         self._feeding = self._head_bytes = self._head_came_with = self._repeated = 0
         self._arriving: Exchange | None = None
         self._open: deque[Exchange] = deque()
@@ -218,6 +218,7 @@ class Connection(asyncio.Protocol):
             self._throw_away(len(data))
             return
         self._feeding = len(data)
+        self._another = False
         if self._beginning:
             self._head_bytes += len(data)
         while True:
@@ -250,7 +251,8 @@ class Connection(asyncio.Protocol):
             return
         self._begun = perf_counter_ns()
         self._beginning = True
-        self._head_bytes = self._head_came_with = self._feeding
+        self._head_bytes = self._feeding
+        self._head_came_with = self._feeding if self._another else 0
         self.since = self.site.now
         self._fresh = False
 
@@ -326,7 +328,7 @@ class Connection(asyncio.Protocol):
             return
         exchange, self._arriving = self._arriving, None
         assert exchange is not None
-        self._in_head = True
+        self._in_head = self._another = True
         self._headers = {}
         self._target = b""
         self._repeated = self._discarded = 0

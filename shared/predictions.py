@@ -44,7 +44,7 @@ class Predictions:
         return self._records
 
     def pieces(self, lengths: Sequence[int]) -> list[Predictions]:
-        """The same, parted after so many rows each; for all together their records are made once."""
+        """The same, parted after so many rows each; records are made once, for all together."""
         found = []
         start = 0
         for length in lengths:

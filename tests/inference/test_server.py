@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -18,6 +19,8 @@ from typing import Any
 import pytest
 
 from tests.support import bundles, serving
+from tests.support.clients import parse
+from tests.support.hostile import EVIL
 from tests.support.serving import Reply, Server
 
 pytestmark = pytest.mark.slow
@@ -238,6 +241,21 @@ def test_the_log_has_a_line_for_each_refusal_and_none_of_the_clients_values(
     assert secret not in server.stderr.read_text()
 
 
+def test_what_is_not_sound_http_is_refused_and_harms_nobody_else(server: Server) -> None:
+    for name, data in EVIL.items():
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+            with contextlib.suppress(ConnectionError):  # it need not take all of it
+                client.sendall(data.replace(b" /echo ", b" /invocations "))
+            got = b""
+            while part := client.recv(65_536):
+                got += part
+        answer = parse(got)
+        assert (name, 400 <= answer.status < 500) == (name, True)
+        assert answer.json()["error"]["code"] == "bad_request"
+        assert answer.json()["error"]["request_id"] == answer.headers["x-amzn-requestid"]
+    assert answers_well(server)
+
+
 def test_eight_clients_at_once_all_get_their_own_answers(bundle: Path, tmp_path: Path) -> None:
     rows = bundles.rows(40)
     with serving.serve(bundle, tmp_path / "stderr", workers=2) as server:
@@ -292,6 +310,22 @@ def test_a_worker_that_dies_is_replaced(bundle: Path, tmp_path: Path) -> None:
         eventually(lambda: len(workers_of(server)) == 2)
         serving.wait_until_ready(server)
         assert answers_well(server)
+
+
+def test_a_server_whose_workers_die_again_and_again_ends(bundle: Path, tmp_path: Path) -> None:
+    with serving.serve(bundle, tmp_path / "stderr", workers=2) as server:
+        killed: set[int] = set()
+        # Both are killed, and so is one that came in place of another.
+        while server.process.poll() is None:
+            for worker in workers_of(server) - killed:
+                killed.add(worker)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
+            time.sleep(0.02)
+        assert server.process.returncode == 1
+        events = [line["event"] for line in server.log()]
+        assert events[-2:] == ["workers die again and again", "stopped"]
+        assert events.count("worker died") >= 2
 
 
 def test_no_worker_outlives_a_server_that_is_killed(bundle: Path, tmp_path: Path) -> None:

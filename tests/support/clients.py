@@ -52,14 +52,19 @@ def read(connection: socket.socket) -> Answer:
         if not part:
             return Answer(0)
         got += part
-    head, _, body = got.partition(b"\r\n\r\n")
-    first, *lines = head.decode().split("\r\n")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-    while len(body) < int(headers.get("content-length", "0")):
+    while len((answer := parse(got)).body) < int(answer.headers.get("content-length", "0")):
         part = connection.recv(1 << 16)
         if not part:
             return Answer(0)
-        body += part
+        got += part
+    return answer
+
+
+def parse(got: bytes) -> Answer:
+    """The answer in `got`, as much of its body as is there."""
+    head, _, body = got.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
     return Answer(int(first.split()[1]), headers, body)
 
 
