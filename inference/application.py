@@ -55,7 +55,8 @@ class _Asked(gate.Place):
     __slots__ = ("accept", "content_type", "exchange", "model", "parsed", "read", "request_id")
 
     def __init__(self, exchange: Exchange, request_id: str, model: handler.Model) -> None:
-        super().__init__()
+        self.large = False
+        self.held = 0
         get = exchange.headers.get
         self.exchange = exchange
         self.request_id = request_id

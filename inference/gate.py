@@ -129,7 +129,8 @@ class Gate(Generic[P]):
 
     def leave(self, place: P) -> None:
         """The request is answered."""
-        self.arrived(place)
+        if self._reading or self._slow:
+            self.arrived(place)
         self.all -= 1
         self.large -= place.large
         self.bytes -= place.held

@@ -103,12 +103,12 @@ class Exchange:
             self.discard()
         if connection.answerer.draining and connection.last_is(self):
             self._keep = False
-        head = _STATUS[status] + "".join([f"{name}: {value}\r\n" for name, value in headers])
+        told = "".join([f"{name}: {value}\r\n" for name, value in headers])
         if status != 204:
-            head += f"content-length: {len(body)}\r\n"
+            told = f"{told}content-length: {len(body)}\r\n"
         if not self._keep:
-            head += "connection: close\r\n"
-        data = f"{head}date: {_now()}\r\n\r\n".encode("latin-1")
+            told += "connection: close\r\n"
+        data = f"{_STATUS[status]}{told}date: {_now()}\r\n\r\n".encode("latin-1")
         connection.send(self, data if self.method == "HEAD" else data + body)
 
 
@@ -419,8 +419,8 @@ class Connection(asyncio.Protocol):
                 self._close()
 
     def leave(self) -> None:
-        """Close, if nothing is under way."""
-        if self.idle:
+        """Close, if no request is under way; half a head is none."""
+        if not self._open and self._arriving is None:
             self._close()
 
     def _go_on(self) -> bytes:
