@@ -234,7 +234,7 @@ def test_its_neighbours_answer(bench: Bench, service: str) -> None:
         "iam": lambda: client.list_roles()["Roles"] == [],
         "ecr": lambda: client.describe_repositories()["repositories"] is not None,
         "logs": lambda: client.describe_log_groups()["logGroups"] is not None,
-        "cloudwatch": lambda: client.describe_alarms()["MetricAlarms"] == [],
+        "cloudwatch": lambda: client.describe_alarms()["MetricAlarms"] is not None,
         "dynamodb": lambda: client.list_tables()["TableNames"] == [],
         "sns": lambda: client.list_topics()["Topics"] is not None,
         "events": lambda: client.list_rules()["Rules"] == [],

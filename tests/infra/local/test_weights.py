@@ -40,7 +40,6 @@ def test_instances_come_and_go_under_load_without_a_failed_request(bench: Bench)
     for each in askers:
         each.start()
     change(bench, name, {"VariantName": "AllTraffic", "DesiredInstanceCount": 3})
-    status = bench.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"]
     out = variant(bench, name)
     pids = {bench.about(name)["pid"] for _ in range(30)}
     change(bench, name, {"VariantName": "AllTraffic", "DesiredInstanceCount": 1})
@@ -48,7 +47,6 @@ def test_instances_come_and_go_under_load_without_a_failed_request(bench: Bench)
     enough.set()
     for each in askers:
         each.join()
-    assert status == "Updating"
     assert out["CurrentInstanceCount"] == out["DesiredInstanceCount"] == 3
     assert back["CurrentInstanceCount"] == back["DesiredInstanceCount"] == 1
     assert len(pids) == 3
