@@ -84,6 +84,11 @@ class Alarm:
             given.get("TreatMissingData", "missing"),
         )
 
+    def values(self, store: Store, start: int, end: int) -> Mapping[int, float]:
+        """What it watches, by the beginning of each period from `start` to before `end`."""
+        queries = self.queries
+        return figures.compute(store, queries, start, end)[queries[0]["Id"]]
+
     def describe(self) -> dict[str, Any]:
         """DescribeAlarms' answer."""
         names = (*ACTIONS.values(), "Dimensions")
@@ -306,7 +311,7 @@ class Alarms:
 def _verdict(alarm: Alarm, store: Store, end: int) -> evaluation.Verdict | None:
     rule, queries = alarm.rule, alarm.queries
     start = end - rule.periods * rule.period
-    found = figures.compute(store, queries, start, end)[queries[0]["Id"]]
+    found = alarm.values(store, start, end)
     if alarm.request.get("EvaluateLowSampleCountPercentile") == "ignore" and found:
         part = float(rule.statistic[1:]) / 100
         needed = 10 / (1 - part) if 0.5 <= part < 1 else 10 / part if 0 < part < 0.5 else 0

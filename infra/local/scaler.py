@@ -158,9 +158,7 @@ class Scaler:
         begin = end - rule.period
         if begin < max(target.changed, policy.handled):
             return None
-        unit = alarm.request.get("Unit")
-        found = self._cloud.metrics.periods(alarm.metric, begin, end, rule.period, unit)
-        return found[-1][1].statistic(rule.statistic) if found else None
+        return alarm.values(self._cloud.metrics, begin, end).get(begin)
 
     def _scale(self, target: Target, variant: Variant, wish: Wish) -> None:
         before, since = variant.count, target.changed
