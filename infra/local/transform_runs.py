@@ -139,16 +139,21 @@ class TransformRun:
             objects = self._objects()
             variant.prepare()
             variant.scale(variant.count)
+            instances = list(variant.instances)
+            if not instances:
+                raise StoppedError
             with self._cloud.lock:
                 self._job.started = now()
             stream = f"{self._job.name}/i-{uuid.uuid4().hex[:17]}/data-log"
             self._log = LogStream(self._cloud.client("logs"), LOG_GROUP, stream)
             try:
-                self._agree(variant.instances[0])
-                self._transform(variant, objects)
+                self._agree(instances[0])
+                self._transform(instances, objects)
             finally:
                 self._log.close()
             reason = next(iter(self._reasons), None)
+        except StoppedError:
+            reason = None
         except JobError as error:
             reason = str(error)
         except FleetError as error:
@@ -225,12 +230,12 @@ class TransformRun:
             f"BatchStrategy={strategy}"
         )
 
-    def _transform(self, variant: Variant, objects: list[tuple[Location, str]]) -> None:
+    def _transform(self, instances: list[Instance], objects: list[tuple[Location, str]]) -> None:
         waiting: queue.SimpleQueue[tuple[Location, str]] = queue.SimpleQueue()
         for each in objects:
             waiting.put(each)
-        with ThreadPoolExecutor(len(variant.instances)) as pool:
-            list(pool.map(lambda one: self._work(one, waiting), variant.instances))
+        with ThreadPoolExecutor(len(instances)) as pool:
+            list(pool.map(lambda one: self._work(one, waiting), instances))
 
     def _work(self, instance: Instance, waiting: queue.SimpleQueue[tuple[Location, str]]) -> None:
         """One instance's share: file after file, until none is left."""

@@ -106,6 +106,33 @@ def tune(session: Any, role: str, directory: Path) -> dict[str, Any]:
     }
 
 
+def transform(model: str, folder: str) -> dict[str, Any]:
+    """A transform job, waited for, with its log."""
+    from sagemaker.core.resources import TransformJob
+    from sagemaker.core.shapes import (
+        TransformDataSource,
+        TransformInput,
+        TransformOutput,
+        TransformResources,
+        TransformS3DataSource,
+    )
+
+    place = TransformS3DataSource(s3_data_type="S3Prefix", s3_uri=f"{folder}/data")
+    job = TransformJob.create(
+        transform_job_name="sdk",
+        model_name=model,
+        transform_input=TransformInput(
+            data_source=TransformDataSource(s3_data_source=place),
+            content_type="text/csv",
+            split_type="Line",
+        ),
+        transform_output=TransformOutput(s3_output_path=f"{folder}/out", assemble_with="Line"),
+        transform_resources=TransformResources(instance_type="ml.m5.large", instance_count=1),
+    )
+    job.wait(poll=1, logs=True)
+    return {"status": job.transform_job_status, "output": f"{folder}/out/a.csv.out"}
+
+
 def serve(role: str, image: str, model_data: str) -> dict[str, Any]:
     from sagemaker.core.resources import Endpoint, EndpointConfig, Model
     from sagemaker.core.shapes import ContainerDefinition, ProductionVariant
@@ -123,12 +150,18 @@ def serve(role: str, image: str, model_data: str) -> dict[str, Any]:
     endpoint.wait_for_status("InService", poll=1)
     answer = endpoint.invoke(body=b"\x00\xff", content_type="application/x-test")
     echoed = answer.body.read().hex()
+    folder = "/".join(model_data.split("/")[:3])
+    transformed = transform("sdk", folder)
     endpoint.delete()
     endpoint.wait_for_delete(poll=1)
     config.delete()
     model.delete()
     left = [each.endpoint_name for each in Endpoint.get_all()]
-    return {"echoed": echoed, "left": [name for name in left if name == "sdk"]}
+    return {
+        "echoed": echoed,
+        "left": [name for name in left if name == "sdk"],
+        "transformed": transformed,
+    }
 
 
 def main() -> None:

@@ -75,6 +75,12 @@ def test_the_sdks_resources_serve_and_clean_up(sdk: dict[str, Any]) -> None:
     assert sdk["left"] == []
 
 
+@pytest.mark.slow
+def test_the_sdks_transform_job_transforms(bench: Bench, sdk: dict[str, Any]) -> None:
+    assert sdk["transformed"]["status"] == "Completed"
+    assert bench.get(sdk["transformed"]["output"]) == b"1,2,3\n"
+
+
 def test_boto3s_waiters_wait_for_jobs(bench: Bench) -> None:
     waiter = bench.sagemaker.get_waiter("training_job_completed_or_stopped")
     name = bench.start("print('well')")
