@@ -16,18 +16,19 @@ program is started, `checkpoints` keeps its checkpoint directory and S3 the same
 accepts tuning jobs (`tuning_checks` refuses, `tunings` describes) and `tuning_runs` launches their
 training jobs: `searches` proposes what they try, `stopping` ends some early. `endpoints` runs
 fleets of model servers (`fleets`). `transform_jobs` accepts transform jobs (`transform_checks`
-refuses, `transform_state` describes) and `transform_runs` runs them on servers of their own:
-`records` cuts files into requests and puts the answers together, by way of `json_paths`.
+refuses, `transform_state` describes) and `transform_runs` runs them on servers of their own
+(`transform_servers`): `records` cuts files into requests and puts the answers together, by way of
+`json_paths`.
 
 `runtime` reads requests for endpoints. Those of asynchronous ones wait in `backlogs`, which
-`async_inference` works off; `serverless` starts servers as requests come; `modes` and `mode_checks`
-say what each kind of endpoint refuses. `application_autoscaling` keeps `scalable_targets`
-(`scaling_checks` refuses), `scaler` does what `scaling_rules` and `schedules` say.
-`model_packages` is the registry.
+`async_inference` works off (`async_notices` tells of it); `serverless` starts servers as requests
+come; `modes` and `mode_checks` say what each kind of endpoint refuses. `application_autoscaling`
+keeps `scalable_targets` (`scaling_checks` refuses) and makes their `tracking_alarms`; `scaler` does
+what `scaling_rules` and `schedules` say. `model_packages` is the registry.
 
-All own their processes through `processes`, read images through
-`images`, archives through `archives`, S3 through `buckets`, and ship what the processes say
-through `logs`. `control` is what can be done here and not to AWS.
+All own their processes through `processes`, read images through `images`, archives through
+`archives`, S3 through `buckets`, and ship what the processes say through `logs`. `control` is what
+can be done here and not to AWS.
 
 Nothing here is kept when the daemon ends, on purpose: the local cloud can be built again by one
 command.

@@ -1,9 +1,7 @@
 """Application Auto Scaling for the variants of endpoints: its operations. `scaler` scales.
 
 Moto keeps targets and policies of everything, checks little and scales nothing, so all of the
-service is answered here, for ``sagemaker:variant:DesiredInstanceCount`` alone. A target tracking
-policy makes two CloudWatch alarms, as on AWS: above the target for three periods, below 90 % of it
-for fifteen.
+service is answered here, for ``sagemaker:variant:DesiredInstanceCount`` alone.
 """
 
 from __future__ import annotations
@@ -14,10 +12,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from infra.local import schedules, wire
+from infra.local import schedules, tracking_alarms, wire
 from infra.local.alarms import Alarms
 from infra.local.endpoints import Endpoints
-from infra.local.meter import NAMESPACE as METRICS
 from infra.local.scalable_targets import (
     DIMENSION,
     NAMESPACE,
@@ -30,15 +27,11 @@ from infra.local.scalable_targets import (
     owner,
 )
 from infra.local.scaling_checks import check_policy
-from infra.local.scaling_rules import SCALE_IN_PART
 from infra.local.state import Answer, Cloud, Operation, now
 from infra.local.wire import RefusalError, invalid, not_offered
 
 TARGET = "AnyScaleFrontendService."
 SUSPENDED = ("DynamicScalingInSuspended", "DynamicScalingOutSuspended", "ScheduledScalingSuspended")
-HIGH_PERIODS = 3
-LOW_PERIODS = 15
-MINUTE = 60.0
 MOST_ACTIVITIES = 500
 
 
@@ -179,55 +172,10 @@ class ApplicationAutoScaling:
             )
             self._drop_alarms(old)
         target.policies[policy.name] = policy
-        if policy.tracking:
-            self._make_alarms(policy, policy.tracking)
+        for alarm in tracking_alarms.requests(policy, self._cloud.settings.scaling_period):
+            self._alarms.keep(alarm)
+            policy.alarms = (*policy.alarms, alarm["AlarmName"])
         return {"PolicyARN": policy.arn, "Alarms": policy.told_alarms()}
-
-    def _make_alarms(self, policy: Policy, tracking: Mapping[str, Any]) -> None:
-        period = self._cloud.settings.scaling_period
-        threshold = tracking["TargetValue"]
-        custom = tracking.get("CustomizedMetricSpecification")
-        if custom:
-            metric = {
-                "MetricName": custom["MetricName"],
-                "Namespace": custom["Namespace"],
-                "Dimensions": custom.get("Dimensions", []),
-                "Statistic": custom["Statistic"],
-                **({"Unit": custom["Unit"]} if "Unit" in custom else {}),
-            }
-        else:
-            endpoint, variant = owner(policy.resource)
-            metric = {
-                "MetricName": "InvocationsPerInstance",
-                "Namespace": METRICS,
-                "Dimensions": [
-                    {"Name": "EndpointName", "Value": endpoint},
-                    {"Name": "VariantName", "Value": variant},
-                ],
-                "Statistic": "Sum",
-            }
-            threshold *= period / MINUTE  # the target is of a minute
-        base = f"TargetTracking-{policy.resource}-Alarm"
-        names = (f"{base}High-{policy.identity}", f"{base}Low-{policy.identity}")
-        signs = ("GreaterThanThreshold", "LessThanThreshold")
-        thresholds = (threshold, threshold * SCALE_IN_PART)
-        for name, sign, value, periods in zip(
-            names, signs, thresholds, (HIGH_PERIODS, LOW_PERIODS), strict=True
-        ):
-            self._alarms.keep(
-                {
-                    **metric,
-                    "AlarmName": name,
-                    "AlarmDescription": "DO NOT EDIT OR DELETE. For TargetTrackingScaling policy "
-                    f"{policy.arn}.",
-                    "ComparisonOperator": sign,
-                    "Threshold": value,
-                    "Period": int(period),
-                    "EvaluationPeriods": periods,
-                    "AlarmActions": [policy.arn],
-                }
-            )
-        policy.alarms = names
 
     def _drop_alarms(self, policy: Policy) -> None:
         there = set(policy.alarms) - set(self._alarms.missing(policy.alarms))

@@ -5,28 +5,26 @@ requests at once as ``MaxConcurrentInvocationsPerInstance`` says; AWS chooses wh
 here it is `CONCURRENT`. A request that no server has seen goes back to the front; any other failure
 is told, in the failure object and to the error topic, and not tried again.
 
-Names of objects, the notifications and the words of a model's failure are those of messages that
-users have published. Not documented, and so chosen: ``responseBody`` holds ``content`` in base64;
-an endpoint of the other kind is refused in our own words. The metrics are those of the developer
-guide's "Monitor asynchronous endpoint", told once a second.
+Names of objects and the words of a model's failure are those of messages that users published.
+An endpoint of the other kind is refused in our own words, since AWS's are not documented. The
+metrics are those of the developer guide's "Monitor asynchronous endpoint", told once a second.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
+from infra.local import async_notices
 from infra.local.backlogs import Backlog, Ticket
 from infra.local.buckets import Location
 from infra.local.endpoint_state import Endpoint
 from infra.local.endpoints import Endpoints
-from infra.local.environment import ACCOUNT, REGION
+from infra.local.environment import ACCOUNT
 from infra.local.instances import Instance, NotTakenError, UnreachableError
 from infra.local.invocations import FORWARDED
 from infra.local.meter import NAMESPACE
@@ -37,7 +35,6 @@ from infra.local.wire import RefusalError
 CONCURRENT = 4
 LARGEST_INLINE = 128_000
 LARGEST_INPUT = 1 << 30
-LARGEST_NOTICE = 128 * 1024
 DEFAULT_PATIENCE = 21_600
 DEFAULT_TIMEOUT = 900
 POLL = 0.05
@@ -249,35 +246,12 @@ class AsyncInference:
     def _notify(
         self, endpoint: Endpoint, ticket: Ticket, status: str, more: Mapping[str, Any], body: bytes
     ) -> None:
-        good = status == "Completed"
-        config = ticket.config["OutputConfig"].get("NotificationConfig", {})
-        topic = config.get("SuccessTopic" if good else "ErrorTopic")
-        if not topic:
+        notice = async_notices.notice(endpoint.name, ticket, status, more, body)
+        if notice is None:
             return
-        known = ("Accept", "ContentType", "CustomAttributes", "InputLocation")
-        asked = {
-            name[0].lower() + name[1:]: ticket.request[name]
-            for name in known
-            if name in ticket.request
-        }
-        message = {
-            "awsRegion": REGION,
-            "eventTime": _iso(time.time()),
-            "receivedTime": _iso(ticket.received),
-            "invocationStatus": status,
-            **more,
-            "requestParameters": {**asked, "endpointName": endpoint.name},
-            "inferenceId": ticket.inference_id,
-            "eventVersion": "1.0",
-            "eventSource": "aws:sagemaker",
-            "eventName": "InferenceResult",
-        }
-        wanted = "SUCCESS_NOTIFICATION_TOPIC" if good else "ERROR_NOTIFICATION_TOPIC"
-        if wanted in config.get("IncludeInferenceResponseIn", []) and len(body) <= LARGEST_NOTICE:
-            encoded = base64.b64encode(body).decode()
-            message["responseBody"] = {"content": encoded, "encoding": "BASE64"}
+        topic, message = notice
         try:
-            self._cloud.client("sns").publish(TopicArn=topic, Message=json.dumps(message))
+            self._cloud.client("sns").publish(TopicArn=topic, Message=message)
         except Exception:  # the answer is stored; a topic that is gone must not undo it
             log_exception()
             self._count(endpoint, "NotificationFailures", 1.0, "Count")
@@ -352,8 +326,3 @@ def _free_instance(endpoint: Endpoint) -> Instance | None:
         instance.release()
         return None
     return instance
-
-
-def _iso(moment: float) -> str:
-    text = datetime.fromtimestamp(moment, UTC).replace(tzinfo=None)
-    return f"{text.isoformat(timespec='milliseconds')}Z"

@@ -18,7 +18,7 @@ from infra.local.application_autoscaling import ApplicationAutoScaling
 from infra.local.endpoints import Endpoints
 from infra.local.meter import NAMESPACE
 from infra.local.scalable_targets import Activity, Policy, Target, owner
-from infra.local.scaling_rules import Limits, Wish, decide, stepped, tracked
+from infra.local.scaling_rules import SCALE_IN_PART, Limits, Wish, decide, stepped, tracked
 from infra.local.series import Metric
 from infra.local.state import Cloud, log_exception, now
 from infra.local.variants import Variant
@@ -146,7 +146,7 @@ class Scaler:
                 config = policy.request["StepScalingPolicyConfiguration"]
                 yield Wish(stepped(current, breach, config), cause, policy.name)
                 continue
-            goal = alarm.request["Threshold"] / (0.9 if low else 1.0)
+            goal = alarm.request["Threshold"] / (SCALE_IN_PART if low else 1.0)
             wanted = tracked(current, value, goal)
             if not low or not policy.tracking.get("DisableScaleIn"):
                 yield Wish(wanted, cause, policy.name, vetoes=low)

@@ -4,22 +4,17 @@ The servers are those of an endpoint (`variants`), started for the job and ended
 one file at a time and as many requests of it at once as ``MaxConcurrentTransforms`` allows. A file
 that fails leaves no output; the others are still processed, and the job ends as Failed.
 
-The words of the job's log (``<job>/<instance>/data-log``) and of its FailureReason are those that
-users have quoted: a 4xx ends in "ClientError: See job logs for more information", a 5xx in
-"AlgorithmError: …", no answer in an internal error. Which failures are retried is not documented:
-here those that are not the request's fault. What a server answers to ``/execution-parameters``
-counts where the request says nothing.
+What goes wrong is told in the job's log (``<job>/<instance>/data-log``), which its FailureReason
+refers to. Which failures are retried is not documented: here those that are not the request's
+fault. What a server answers to ``/execution-parameters`` counts where the request says nothing.
 """
 
 from __future__ import annotations
 
 import gzip
-import http.client
-import json
 import queue
 import tempfile
 import threading
-import time
 import uuid
 import zlib
 from collections import deque
@@ -33,82 +28,32 @@ from typing import Any
 from infra.local import records
 from infra.local.buckets import Buckets, Location, MissingError
 from infra.local.hosts import JobError
-from infra.local.instances import ADDRESS, FleetError, Instance, UnreachableError
+from infra.local.instances import FleetError, Instance, UnreachableError
 from infra.local.logs import LogStream
 from infra.local.processes import remove_tree
 from infra.local.records import Plan, RecordError, Request
 from infra.local.state import Cloud, log_exception, now
-from infra.local.transform_checks import DEFAULT_MEGABYTES, MOST_MEGABYTES
+from infra.local.transform_checks import DEFAULT_MEGABYTES
+from infra.local.transform_servers import (
+    LOG_GROUP,
+    POLL,
+    SEE_LOGS,
+    STRATEGIES,
+    AnswerError,
+    execution_parameters,
+    servers,
+    wait_until_up,
+)
 from infra.local.transform_state import TransformJob
 from infra.local.variants import Variant
 
-LOG_GROUP = "/aws/sagemaker/TransformJobs"
-STRATEGIES = {"MultiRecord": "MULTI_RECORD", "SingleRecord": "SINGLE_RECORD"}
 DEFAULT_TIMEOUT = 600
 DEFAULT_RETRIES = 3
-RECOVERY = 10.0
-POLL = 0.05
 CHUNK = 1 << 16
-SEE_LOGS = "See job logs for more information"
-INTERNAL = "InternalServerError: We encountered an internal error. Please try again."
 
 
 class StoppedError(Exception):
     """Somebody asked the job to stop."""
-
-
-class AnswerError(Exception):
-    """A server refused a request, or never answered.
-
-    Args:
-        status: what it answered; None for nothing.
-        content: its body.
-    """
-
-    def __init__(self, status: int | None, content: bytes = b"") -> None:
-        super().__init__(str(status))
-        self.status = status
-        self.content = content
-
-    @property
-    def reason(self) -> str:
-        """What becomes of the job's FailureReason."""
-        if self.status is None:
-            return INTERNAL
-        return f"{'ClientError' if self.status < 500 else 'AlgorithmError'}: {SEE_LOGS}"
-
-    def lines(self) -> list[str]:
-        """What the job's log says of it."""
-        if self.status is None:
-            return ["Unable to get response from algorithm"]
-        kind = "ClientError" if self.status < 500 else "Bad HTTP status received from algorithm"
-        text = self.content.decode("utf-8", "replace").strip()
-        return [f"{kind}: {self.status}", "", "Message:", *text.splitlines()]
-
-
-def servers(cloud: Cloud, job: TransformJob) -> Variant:
-    """The job's instances: a variant of no endpoint, with batch transform's own environment."""
-    request = job.request
-    environment = {**request.get("Environment", {}), "SAGEMAKER_BATCH": "true"}
-    if "MaxPayloadInMB" in request:
-        environment["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(request["MaxPayloadInMB"])
-    if "BatchStrategy" in request:
-        environment["SAGEMAKER_BATCH_STRATEGY"] = STRATEGIES[request["BatchStrategy"]]
-    if "MaxConcurrentTransforms" in request:
-        count = str(request["MaxConcurrentTransforms"])
-        environment["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = count
-    return Variant(
-        cloud,
-        {
-            "VariantName": job.name,
-            "InitialVariantWeight": 1.0,
-            "InitialInstanceCount": request["TransformResources"]["InstanceCount"],
-        },
-        job.model,
-        place=cloud.work / "transform-jobs" / job.name,
-        log_group=LOG_GROUP,
-        environment=environment,
-    )
 
 
 class TransformRun:
@@ -212,7 +157,7 @@ class TransformRun:
 
     def _agree(self, instance: Instance) -> None:
         """Settle what the request leaves open by what the server wants, else by the defaults."""
-        wanted = _execution_parameters(instance)
+        wanted = execution_parameters(instance)
         megabytes = self._request.get(
             "MaxPayloadInMB", wanted.get("MaxPayloadInMB", DEFAULT_MEGABYTES)
         )
@@ -323,7 +268,7 @@ class TransformRun:
         for _ in range(self._retries + 1):
             if self._job.stop.is_set():
                 raise StoppedError
-            _wait_until_up(instance, self._job.stop)
+            wait_until_up(instance, self._job.stop)
             try:
                 status, _, content = instance.call(
                     "/invocations", headers, sent, timeout=self._timeout
@@ -341,34 +286,3 @@ class TransformRun:
     def _write(self, text: str) -> None:
         moment = now().replace(tzinfo=None).isoformat(timespec="milliseconds")
         self._log.write(f"{moment}:[sagemaker logs]: {text}")
-
-
-def _wait_until_up(instance: Instance, stop: threading.Event) -> None:
-    """Give a server that ended the time to be started again."""
-    deadline = time.monotonic() + RECOVERY
-    while not instance.ready and time.monotonic() < deadline and not stop.wait(POLL):
-        pass
-
-
-def _execution_parameters(instance: Instance) -> dict[str, Any]:
-    """What the server asks for itself; nothing where it does not, or not in the form of the docs"""
-    connection = http.client.HTTPConnection(ADDRESS, instance.port, timeout=5)
-    try:
-        connection.request("GET", "/execution-parameters")
-        answer = connection.getresponse()
-        wanted = json.loads(answer.read()) if answer.status == 200 else None
-    except (OSError, http.client.HTTPException, ValueError):
-        return {}
-    finally:
-        connection.close()
-    if not isinstance(wanted, dict):
-        return {}
-    kept: dict[str, Any] = {}
-    count, megabytes = wanted.get("MaxConcurrentTransforms"), wanted.get("MaxPayloadInMB")
-    if type(count) is int and 0 < count <= MOST_MEGABYTES:
-        kept["MaxConcurrentTransforms"] = count
-    if type(megabytes) is int and 0 <= megabytes <= MOST_MEGABYTES:
-        kept["MaxPayloadInMB"] = megabytes
-    if wanted.get("BatchStrategy") in STRATEGIES.values():
-        kept["BatchStrategy"] = wanted["BatchStrategy"]
-    return kept
