@@ -18,16 +18,22 @@ from infra.plan import Plan
 from infra.record import Entry, Record
 
 # These have no name of their own in a record: they are parts of what has.
-_PARTS = {"role policy": "role", "bucket policy": "bucket"}
+_PARTS = {"role policy": "role", "bucket setting": "bucket"}
+GONE = "recorded but gone"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it was made."""
+    """One thing that is not as it was made.
+
+    Attributes:
+        mended: whether a deployment puts it right.
+    """
 
     kind: str
     name: str
     what: str
+    mended: bool = True
 
     @property
     def words(self) -> str:
@@ -39,7 +45,8 @@ def gone(cloud: Cloud, record: Record, entries: Iterable[Entry]) -> list[Differe
     """Which of these are recorded, but not in the cloud."""
     recorded = set(record.entries)
     return [
-        Difference(entry.kind, entry.name, "recorded but gone")
+        # Alarms judge a rollout, and each rollout makes its own.
+        Difference(entry.kind, entry.name, GONE, mended=entry.kind != "alarm")
         for entry in dict.fromkeys(entries)
         if entry in recorded and not _there(cloud, entry)
     ]
@@ -75,7 +82,8 @@ def of_endpoint(record: Record, endpoint: dict[str, Any] | None) -> list[Differe
     for variant in endpoint.get("ProductionVariants", ()):
         has, wants = variant.get("CurrentInstanceCount"), variant.get("DesiredInstanceCount")
         if endpoint["EndpointStatus"] == "InService" and None not in (has, wants) and has != wants:
-            found.append(Difference("endpoint", name, f"has {has} of {wants} instances"))
+            what = f"has {has} of {wants} instances"
+            found.append(Difference("endpoint", name, what, mended=False))
     return found
 
 
@@ -87,7 +95,7 @@ def split(plan: Plan, record: Record) -> tuple[list[Difference], list[str]]:
         entry = Entry(_PARTS.get(step.kind, step.kind), step.name)
         moved = step.kind == "endpoint" and step.action == "update"
         if entry in recorded and step.action in ("create", "update") and not moved:
-            what = "recorded but gone" if step.kind == entry.kind else step.reason
+            what = GONE if step.kind == entry.kind else step.reason
             drift.append(Difference(step.kind, step.name, what))
         else:
             pending.append(step.title)

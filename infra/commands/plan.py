@@ -66,4 +66,4 @@ def text(plan: Plan, found: tuple[Cost, ...]) -> str:
     from infra.proposal import counted, money, table, traffic
 
     money_lines = money(found, local=plan.desired.account.local)
-    return f"{table(plan)}\n\n{counted(plan)}. {traffic(plan)}\n{money_lines}"
+    return f"{table(plan)}\n\n{counted(plan)}.\n{traffic(plan)}\n{money_lines}"

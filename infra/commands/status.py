@@ -113,10 +113,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"{file.name} on {place(args.target, cloud.account.region, cloud.account.id)}\n")
     print(facts([*standing.rows, *_closing(standing)]))
-    for difference in standing.drift:
-        print(f"\nDrift: {difference.words}")
     if standing.drift:
-        print(f"Put it back: {typed('deploy', args)}")
+        print("\n" + "\n".join(f"Drift: {difference.words}" for difference in standing.drift))
+    if any(one.mended for one in standing.drift):
+        print(f"Put it right: {typed('deploy', args)}")
     return 0
 
 

@@ -82,7 +82,7 @@ def test_status_tells_what_is_recorded_but_gone(cloud: FakeCloud, file: Path) ->
     said = run("status", file)
     assert said.code == 0, said.err
     assert "Drift: endpoint small: recorded but gone" in said.out
-    assert "Put it back: make deploy" in said.out
+    assert "Put it right: make deploy" in said.out
     assert "TARGET=aws" in said.out
 
 
