@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME OF
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan policy tune retrain status logs invoke destroy init test lint soak fuzz clean openapi
+.PHONY: help deploy plan policy package tune retrain status logs invoke destroy init test lint soak fuzz clean openapi
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -21,6 +21,9 @@ deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: every
 
 plan: .venv/deploy.stamp  ## what `make deploy` would change, why, and what it costs, without changing it; JSON=1 for machines
 	@$(KIT) plan $(ON) $(if $(JSON),--json)
+
+package: .venv/deploy.stamp  ## upload code and data, and print the training job for the console and the AWS CLI; DRY=1: nothing is uploaded
+	@$(KIT) package $(ON) $(if $(DRY),--dry-run)
 
 policy: .venv/deploy.stamp  ## the least that deploying, running and calling it need; OF=deployer, execution, invoke or bucket
 	@$(KIT) policy $(ON) $(if $(OF),--of "$$OF")
