@@ -13,10 +13,11 @@ from typing import Protocol
 
 from infra import observe
 from infra.aws import Cloud, Sent
+from infra.codebuild import by_codebuild
 from infra.failures import code_of, explain, is_missing, text_of
 from infra.keeping import keep_best
 from infra.kinds import KINDS
-from infra.package import serving_code, write_tree
+from infra.package import image_code, serving_code, write_tree
 from infra.plan import Plan
 from infra.progress import Progress
 from infra.record import Entry, RecordStore
@@ -40,6 +41,8 @@ _FINAL_WORDS = ("requested image",)
 _SETTLED_CODES = (
     "BucketAlreadyOwnedByYou",
     "EntityAlreadyExists",
+    "RepositoryAlreadyExistsException",
+    "ResourceAlreadyExistsException",
     "ResourceInUse",
     "ResourceInUseException",
 )
@@ -220,8 +223,8 @@ class CloudExecutor:
         return True
 
     def _call(self, call: Call) -> None:
-        if call.operation == "push_image":
-            self._push(call)
+        if call.operation in ("push_image", "start_build"):
+            self._make_image(call)
             return
         if call.operation == "keep_best":
             winner = keep_best(self._cloud, **call.parameters)
@@ -258,9 +261,19 @@ class CloudExecutor:
             else:
                 return
 
-    def _push(self, call: Call) -> None:
-        tree = write_tree(serving_code(), self._build / "serving")
-        self._cloud.push_image(call.parameters["repository"], call.parameters["tag"], tree)
+    def _make_image(self, call: Call) -> None:
+        if call.service == "codebuild":
+            base: str | None = by_codebuild(
+                self._cloud, call.parameters, self._progress, self._clock, self._sleep
+            )
+        else:
+            files = serving_code() if self._cloud.account.local else image_code()
+            tree = write_tree(files, self._build / "serving")
+            base = self._cloud.push_image(**call.parameters, tree=tree)
+        if base:
+            self._progress.line(f"The image was built from {base}")
+            assert self.current is not None
+            self.keep([Entry("base image", f"{self.current.name} from {base}")])
 
     def _sent(self, call: Call) -> Sent:
         path = Path(call.parameters["Filename"])

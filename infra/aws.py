@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from infra.builds import with_docker
 from infra.failures import explain, is_missing
 from infra.images import serving_image
 from infra.package import ROOT
@@ -47,8 +48,8 @@ class Cloud(Protocol):
     def has_image(self, repository: str, tag: str) -> bool:
         """Whether the registry has that image."""
 
-    def push_image(self, repository: str, tag: str, tree: Path) -> str:
-        """Put the serving tree into the registry as an image and return its URI."""
+    def push_image(self, repository: str, tag: str, tree: Path) -> str | None:
+        """Make an image of the tree in the registry; the base it was built from, if any."""
 
     def address(self, endpoint: str) -> str:
         """The URL that InvokeEndpoint posts to."""
@@ -108,15 +109,10 @@ class Session:
             raise
         return True
 
-    def push_image(self, repository: str, tag: str, tree: Path) -> str:
-        """Refused: images for AWS are not built here yet, so it must be there already."""
+    def push_image(self, repository: str, tag: str, tree: Path) -> str | None:
+        """Build with this machine's Docker, and push to the account's registry."""
         account = self.account
-        raise DeploymentError(
-            "the serving image is not in the account's registry",
-            where=serving_image(account.id, account.region, tag),
-            cure="A deployment to AWS does not build images yet. Build it with `docker build "
-            "-f images/Dockerfile --target serving .`, and push it under exactly that name.",
-        )
+        return with_docker(self, serving_image(account.id, account.region, tag), tree)
 
     def address(self, endpoint: str) -> str:
         """The runtime's public address."""
@@ -138,9 +134,10 @@ class LocalSession(Session):
         """Ask the local registry."""
         return bool(self.cloud.has_image(repository, tag))
 
-    def push_image(self, repository: str, tag: str, tree: Path) -> str:
-        """Hand the tree over."""
-        return str(self.cloud.push_image(repository, tag, tree, {"serve": list(self.SERVE)}))
+    def push_image(self, repository: str, tag: str, tree: Path) -> str | None:
+        """Hand the tree over, which needs no base."""
+        self.cloud.push_image(repository, tag, tree, {"serve": list(self.SERVE)})
+        return None
 
 
 def local_root() -> Path:

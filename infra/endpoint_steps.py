@@ -35,31 +35,6 @@ def refuse_a_stranger(desired: Desired, endpoint: ObservedEndpoint | None) -> No
         )
 
 
-def image_steps(
-    desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]
-) -> None:
-    """Add what brings our serving image into the registry."""
-    # Before training, so that a missing image is not first told an hour later.
-    image = desired.image
-    if image is None:
-        same.append(Unchanged("image", desired.served_by, "is AWS's own"))
-        return
-    name = f"{image.repository}:{image.tag}"
-    if observed.image:
-        same.append(Unchanged("image", name, "the same serving code is there"))
-        return
-    steps.append(
-        Step(
-            "upload",
-            "create",
-            "image",
-            name,
-            "the serving code is new",
-            Call("registry", "push_image", {"repository": image.repository, "tag": image.tag}),
-        )
-    )
-
-
 def serving_steps(
     serving: Serving, observed: Observed, steps: list[Step], same: list[Unchanged]
 ) -> None:

@@ -1,10 +1,13 @@
 """Container images: AWS's TensorFlow images of each region, and the address of our own.
 
 The table of accounts is kept in step with the SageMaker SDK's by a test, so that a deployment needs
-not import the SDK. Building images is not done here.
+not import the SDK. What builds our image is said here (the base, CodeBuild's script) and done in
+builds.py.
 """
 
 from __future__ import annotations
+
+import json
 
 from shared.errors import DeploymentError, nearest
 
@@ -13,6 +16,51 @@ TENSORFLOW_SERVING = "2.20-{processor}-py312"
 TRAINING_REPOSITORY = "tensorflow-training"
 TENSORFLOW_SERVING_REPOSITORY = "tensorflow-inference"
 SERVING_REPOSITORY = "keras-serving"
+
+# A tag moves: whoever builds asks for its digest, builds from that, and says so in labels.
+BASE = "public.ecr.aws/docker/library/python:3.12-slim"
+PLATFORM = "linux/amd64"
+# For CodeBuild: the image that builds, and for how long at most.
+BUILDER = "aws/codebuild/amazonlinux-x86_64-standard:5.0"
+BUILD_MINUTES = 30
+
+# YAML, as CodeBuild wants it, since all JSON is. It is told BASE, IMAGE and REGISTRY.
+BUILDSPEC = json.dumps(
+    {
+        "version": 0.2,
+        "env": {
+            "shell": "bash",
+            # SageMaker takes no image with attestations: those make an index of it.
+            "variables": {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"},
+            "exported-variables": ["BASE_DIGEST"],
+        },
+        "phases": {
+            "pre_build": {
+                "commands": [
+                    "set -o pipefail",
+                    'aws ecr get-login-password --region "$AWS_REGION" '
+                    '| docker login --username AWS --password-stdin "$REGISTRY"',
+                    'docker pull --quiet "$BASE"',
+                    'export BASE_DIGEST="$(docker image inspect '
+                    '--format \'{{index .RepoDigests 0}}\' "$BASE")"',
+                    'test -n "$BASE_DIGEST"',
+                ]
+            },
+            "build": {
+                "on-failure": "ABORT",
+                "commands": [
+                    "docker build --file images/Dockerfile --target serving "
+                    '--build-arg "BASE=$BASE_DIGEST" '
+                    '--label "org.opencontainers.image.base.name=$BASE" '
+                    '--label "org.opencontainers.image.base.digest=${BASE_DIGEST#*@}" '
+                    '--tag "$IMAGE" .',
+                    'docker push --quiet "$IMAGE"',
+                ],
+            },
+        },
+    },
+    indent=1,
+)
 
 _ACCOUNT = "763104351884"
 _SHARED_ACCOUNT_REGIONS = [

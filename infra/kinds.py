@@ -101,6 +101,14 @@ TABLE = (
         after="ended",
         running="TrainingJobStatus",
     ),
+    Kind(
+        "build project",
+        lambda name: Call("codebuild", "batch_get_projects", {"names": [name]}),
+        found=lambda answer: bool(answer["projects"]),
+        delete=lambda name: (Call("codebuild", "delete_project", {"name": name}),),
+    ),
+    # What a serving image was built from, to be read; the image itself stays.
+    Kind("base image"),
     Kind("role", lambda name: Call("iam", "get_role", {"RoleName": name}), delete=_delete_role),
     Kind("object"),
     Kind("bucket"),

@@ -11,6 +11,7 @@ import hashlib
 import io
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,15 @@ def serving_code(root: Path = ROOT) -> dict[str, bytes]:
     return files
 
 
+def image_code(root: Path = ROOT) -> dict[str, bytes]:
+    """The files from which images/Dockerfile builds the serving image, where it looks for them."""
+    files = serving_code(root)
+    files["images/serve"] = files.pop("serve")
+    for name in ("images/Dockerfile", "requirements/serving.txt"):
+        files[name] = (root / name).read_bytes()
+    return files
+
+
 def tree_digest(files: Mapping[str, bytes]) -> str:
     """The digest of a set of files: their names and bytes."""
     return combine({name: digest_of(data) for name, data in files.items()})
@@ -99,6 +109,19 @@ def write_archive(files: Mapping[str, bytes], path: Path) -> Path:
             member.size = len(data)
             member.mode = 0o644
             archive.addfile(member, io.BytesIO(data))
+    write(path, buffer.getvalue())
+    return path
+
+
+def write_zip(files: Mapping[str, bytes], path: Path) -> Path:
+    """Write a .zip whose bytes depend on names and contents alone. Atomic."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in sorted(files.items()):
+            entry = zipfile.ZipInfo(name)  # of 1980, whatever the clock says
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o755 << 16
+            archive.writestr(entry, data)
     write(path, buffer.getvalue())
     return path
 

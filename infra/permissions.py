@@ -194,6 +194,11 @@ def _watching(desired: Desired) -> Iterator[Grant]:
         (f"{logs}/TrainingJobs:*", f"{logs}/Endpoints/{desired.project}:*"),
     )
     yield Grant(
+        "Metrics",
+        {"cloudwatch:GetMetricData": "a rollout's evidence: traffic, errors and times"},
+        ("*",),
+    )
+    yield Grant(
         "LookingAtAlarms",
         {"cloudwatch:DescribeAlarms": "which alarms are there, and what they say"},
         (_arn(desired, "cloudwatch", "alarm:*"),),

@@ -10,12 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from infra.bucket import guards
-from infra.endpoint_steps import (
-    endpoint_steps,
-    image_steps,
-    refuse_a_stranger,
-    serving_steps,
-)
+from infra.endpoint_steps import endpoint_steps, refuse_a_stranger, serving_steps
+from infra.image_steps import image_steps, of_image
 from infra.observe import Observed, ObservedJob, canonical
 from infra.resources import Desired, Retrained
 from infra.serving import Serving
@@ -53,7 +49,21 @@ class Plan:
     @property
     def training(self) -> Plan:
         """The same plan as far as a trained model: without image and endpoint."""
-        kept = [step for step in self.steps if step.stage != "endpoint" and step.kind != "image"]
+        kept = [
+            step
+            for step in self.steps
+            if step.stage != "endpoint" and not of_image(step, self.desired)
+        ]
+        return replace(self, steps=tuple(kept))
+
+    @property
+    def image(self) -> Plan:
+        """The same plan as far as the serving image, and what it lies in."""
+        kept = [
+            step
+            for step in self.steps
+            if step.kind in ("bucket", "bucket setting") or of_image(step, self.desired)
+        ]
         return replace(self, steps=tuple(kept))
 
     @property
@@ -192,19 +202,7 @@ def _uploads(
                 "object",
                 upload.key,
                 "new content",
-                Call(
-                    "s3",
-                    "upload_file",
-                    {
-                        "Filename": str(upload.file.path),
-                        "Bucket": upload.bucket,
-                        "Key": upload.key,
-                        "ExtraArgs": {
-                            "ChecksumAlgorithm": "SHA256",
-                            "Metadata": {"sha256": upload.file.digest},
-                        },
-                    },
-                ),
+                upload.call(),
                 undo=Call("s3", "delete_object", {"Bucket": upload.bucket, "Key": upload.key}),
             )
         )

@@ -180,6 +180,70 @@ def _network_grants(security: Security, account: str, region: str) -> list[Grant
     ]
 
 
+def building_grants(
+    project: str, bucket: str, account: str, region: str, kms_key: str | None
+) -> tuple[Grant, ...]:
+    """What CodeBuild may do for a project: read the image's source, push the image, write its log.
+
+    Args:
+        project: its name.
+        bucket: where the source lies.
+        account: the account's number.
+        region: where the project is.
+        kms_key: under which the source lies, if any.
+    """
+    logs = f"arn:aws:logs:{region}:{account}:log-group:/aws/codebuild/{project}-image"
+    return (
+        Grant(
+            "Source",
+            {
+                "s3:GetObject": "the files from which the image is built",
+                "s3:GetObjectVersion": "the same, where the bucket keeps versions",
+            },
+            (f"arn:aws:s3:::{bucket}/{project}/images/*",),
+        ),
+        Grant(
+            "SourceBucket",
+            {"s3:GetBucketLocation": "CodeBuild looks where the source's bucket is"},
+            (f"arn:aws:s3:::{bucket}",),
+        ),
+        Grant(
+            "Logs",
+            {
+                "logs:CreateLogGroup": "the first build finds no log group",
+                "logs:CreateLogStream": "each build has its stream",
+                "logs:PutLogEvents": "what it prints is kept",
+            },
+            (f"{logs}:*",),
+        ),
+        *pushing_grants(account, region),
+        *(key_grants(kms_key) if kms_key else ()),
+    )
+
+
+def pushing_grants(account: str, region: str) -> tuple[Grant, ...]:
+    """Pushing the serving image."""
+    return (
+        Grant(
+            "Push",
+            {
+                "ecr:BatchCheckLayerAvailability": "layers that are there are not sent again",
+                "ecr:BatchGetImage": "Docker looks whether the manifest is there",
+                "ecr:CompleteLayerUpload": "a layer is sent in parts",
+                "ecr:InitiateLayerUpload": "the same",
+                "ecr:PutImage": "the manifest and its tag",
+                "ecr:UploadLayerPart": "the same",
+            },
+            (f"arn:aws:ecr:{region}:{account}:repository/{SERVING_REPOSITORY}",),
+        ),
+        Grant(
+            "Login",
+            {"ecr:GetAuthorizationToken": "a registry lets nobody push without one"},
+            ("*",),
+        ),
+    )
+
+
 def bucket_policy(bucket: str) -> Mapping[str, object]:
     """Of a bucket that we make: nothing is asked of it over an open line."""
     arn = f"arn:aws:s3:::{bucket}"

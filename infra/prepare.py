@@ -10,9 +10,10 @@ from pathlib import Path
 
 from infra import package
 from infra.aws import Cloud
+from infra.builds import has_docker
 from infra.channels import Channel, local_channel, remote_channel
 from infra.observe import Observed, observe
-from infra.package import ROOT
+from infra.package import ROOT, File
 from infra.plan import Plan, plan
 from infra.project import Location, Settings
 from infra.record import Record, RecordStore
@@ -175,7 +176,8 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
         code_digest=package.tree_digest(code),
         problem=package.file_of(build / "project.json"),
         channels=tuple(channels),
-        serving_digest=package.tree_digest(package.serving_code()),
+        serving_digest=package.tree_digest(package.image_code()),
+        image_source=_image_source(settings, build) if cloud and not cloud.account.local else None,
     )
 
 
@@ -194,3 +196,10 @@ def channel(name: str, location: Location, cloud: Cloud | None) -> Channel:
             cure="make deploy starts it.",
         )
     return remote_channel(name, location.text, cloud)
+
+
+def _image_source(settings: Settings, build: Path) -> File | None:
+    """What CodeBuild makes our image from; None where this machine's Docker does, or nobody."""
+    if settings.endpoint.container != "own" or has_docker():
+        return None
+    return package.file_of(package.write_zip(package.image_code(), build / "source.zip"))

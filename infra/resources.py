@@ -22,17 +22,22 @@ from typing import TYPE_CHECKING, ClassVar
 from infra.channels import Channel
 from infra.grants import Grant, document
 from infra.images import (
+    BASE,
+    BUILD_MINUTES,
+    BUILDER,
+    BUILDSPEC,
     SERVING_REPOSITORY,
     serving_image,
     tensorflow_serving_image,
     training_image,
 )
 from infra.package import File, combine, digest_of, short
-from infra.policy import execution_grants, trust
+from infra.policy import building_grants, execution_grants, trust
 from infra.requests import Request, tagged
 from infra.rollout import Rollout, rollout
 from infra.security import Security
 from infra.serving import METRICS_SECONDS, Hosting, Served, Serving, serving
+from infra.steps import Call
 from infra.training_job import TrainingJob
 from infra.tuning import TuningJob, children_at_a_time
 
@@ -62,6 +67,8 @@ class Account:
 class Artifacts:
     """What was packaged for one deployment: files on this machine and digests.
 
+    The image's source is for CodeBuild; None where the image is made on this machine.
+
     The code's own digest is that of its files, so that another compressor means no other job.
     """
 
@@ -70,6 +77,7 @@ class Artifacts:
     problem: File
     channels: tuple[Channel, ...]
     serving_digest: str
+    image_source: File | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ class Role:
     Attributes:
         policy: the inline policy as JSON text; None for a role that was given and is not ours.
         grants: what it must be allowed, whoever made it.
+        service: of AWS, which alone may assume it.
     """
 
     name: str
@@ -113,6 +122,7 @@ class Role:
     policy: str | None
     tags: tuple[tuple[str, str], ...] = ()
     grants: tuple[Grant, ...] = ()
+    service: str = "sagemaker"
 
     POLICY_NAME: ClassVar = "project"
     RETRAINING_POLICY_NAME: ClassVar = "retraining"
@@ -121,8 +131,8 @@ class Role:
         """Parameters of CreateRole."""
         return {
             "RoleName": self.name,
-            "AssumeRolePolicyDocument": json.dumps(trust("sagemaker")),
-            "Description": "Trains and serves one project",
+            "AssumeRolePolicyDocument": json.dumps(trust(self.service)),
+            "Description": f"What {self.service} does for one project",
             **tagged(self.tags),
         }
 
@@ -148,14 +158,82 @@ class Upload:
         """Where it lies in S3."""
         return f"s3://{self.bucket}/{self.key}"
 
+    def call(self) -> Call:
+        """The call that puts it there, and what takes it back."""
+        extra = {"ChecksumAlgorithm": "SHA256", "Metadata": {"sha256": self.file.digest}}
+        place = {"Bucket": self.bucket, "Key": self.key}
+        return Call(
+            "s3", "upload_file", {"Filename": str(self.file.path), **place, "ExtraArgs": extra}
+        )
+
+
+@dataclass(frozen=True)
+class Build:
+    """How AWS CodeBuild makes the serving image, where there is no Docker on this machine.
+
+    Attributes:
+        name: of its project.
+        role: as which it runs.
+        source: the files that images/Dockerfile takes.
+        image: what it pushes.
+        kms_key: under which its artifacts are.
+    """
+
+    name: str
+    role: Role
+    source: Upload
+    image: str
+    kms_key: str | None
+    tags: tuple[tuple[str, str], ...]
+
+    def request(self) -> Request:
+        """Parameters of CreateProject."""
+        return {
+            "name": self.name,
+            "description": "Builds the serving image and pushes it",
+            "source": {"type": "S3", "location": self._location, "buildspec": BUILDSPEC},
+            "artifacts": {"type": "NO_ARTIFACTS"},
+            "environment": {
+                "type": "LINUX_CONTAINER",
+                "image": BUILDER,
+                "computeType": "BUILD_GENERAL1_SMALL",
+                "privilegedMode": True,  # or there is no Docker in it
+            },
+            "serviceRole": self.role.arn,
+            "timeoutInMinutes": BUILD_MINUTES,
+            "tags": [{"key": key, "value": value} for key, value in self.tags],
+            **({"encryptionKey": self.kms_key} if self.kms_key else {}),
+        }
+
+    def start(self) -> Request:
+        """Parameters of StartBuild: all that decides the image, whatever the project was once."""
+        told = {"IMAGE": self.image, "REGISTRY": self.image.partition("/")[0], "BASE": BASE}
+        return {
+            "projectName": self.name,
+            "sourceLocationOverride": self._location,
+            "buildspecOverride": BUILDSPEC,
+            "environmentVariablesOverride": [
+                {"name": name, "value": value, "type": "PLAINTEXT"} for name, value in told.items()
+            ],
+        }
+
+    @property
+    def _location(self) -> str:
+        return f"{self.source.bucket}/{self.source.key}"
+
 
 @dataclass(frozen=True)
 class Image:
-    """The serving image, its tag being the digest of what is in it."""
+    """The serving image, its tag being the digest of what is in it.
+
+    Attributes:
+        build: how AWS makes it; None where it is made on this machine.
+    """
 
     uri: str
     repository: str
     tag: str
+    build: Build | None = None
 
 
 @dataclass(frozen=True)
@@ -304,7 +382,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     searched = tuning.where == "service" and tuning.count > 0
     parallel = children_at_a_time(tuning, local=account.local)
     watched = rollout(settings.endpoint.rollout)
-    own_image = _own_image(settings, artifacts, account)
+    own_image = _own_image(settings, artifacts, account, bucket, tags)
     return Desired(
         project=project,
         account=account,
@@ -328,11 +406,28 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     )
 
 
-def _own_image(settings: Settings, artifacts: Artifacts, account: Account) -> Image | None:
+def _own_image(
+    settings: Settings,
+    artifacts: Artifacts,
+    account: Account,
+    bucket: str,
+    tags: tuple[tuple[str, str], ...],
+) -> Image | None:
     if settings.endpoint.container == "tensorflow-serving":
         return None
     tag = short(artifacts.serving_digest)
-    return Image(serving_image(account.id, account.region, tag), SERVING_REPOSITORY, tag)
+    uri = serving_image(account.id, account.region, tag)
+    if artifacts.image_source is None:
+        return Image(uri, SERVING_REPOSITORY, tag)
+    project = settings.name
+    source = Upload(artifacts.image_source, bucket, f"{project}/images/{tag}/source.zip")
+    name = f"{project}-{account.region}-image"
+    grants = building_grants(project, bucket, account.id, account.region, settings.aws.kms_key)
+    policy = json.dumps(document(grants), sort_keys=True)
+    arn = f"arn:aws:iam::{account.id}:role/{name}"
+    role = Role(name, arn, policy, tags, grants, service="codebuild")
+    build = Build(f"{project}-image", role, source, uri, settings.aws.kms_key, tags)
+    return Image(uri, SERVING_REPOSITORY, tag, build)
 
 
 def _role(

@@ -28,6 +28,7 @@ ONLY_ON_AWS = {
     "deployer": {
         "cloudwatch:PutMetricAlarm": "a rollout with alarms is another test's",
         "cloudwatch:DeleteAlarms": "the same",
+        "ecr:DescribeImages": "the local registry is asked in its own way",
         "iam:PassRole": "no call of its own: creating jobs and models needs it",
         "iam:TagRole": "no call of its own: CreateRole with tags needs it",
         "s3:AbortMultipartUpload": "boto3 calls it when a large upload breaks off",

@@ -145,6 +145,7 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCloud:
     """An account in which nothing is yet but the serving image; prices cannot be asked."""
     cloud = FakeCloud(local=False)
     monkeypatch.setattr(cloud, "client", lambda service: None)
+    monkeypatch.setattr("infra.prepare.has_docker", lambda: True)
     monkeypatch.setattr("infra.aws.find", lambda target, aws: cloud)
     monkeypatch.setattr("infra.aws.connect", lambda target, aws: cloud)
     monkeypatch.setattr("infra.prepare.ROOT", tmp_path)
@@ -157,6 +158,7 @@ def code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that is packed in no time."""
     monkeypatch.setattr("infra.package.training_code", lambda: {"train.py": b"code"})
     monkeypatch.setattr("infra.package.serving_code", lambda: {"serve.py": b"code"})
+    monkeypatch.setattr("infra.package.image_code", lambda: {"serve.py": b"code"})
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: str) -> list[str]:

@@ -152,13 +152,29 @@ def test_destroying_deletes_all_that_was_created(deployed: Session, want: Desire
     assert describe(deployed, "iam", "get_role", {"RoleName": want.role.name}) is None
 
 
-def test_without_the_image_in_the_registry_nothing_is_trained(
-    session: Session, want: Desired, tmp_path: Path
+def test_without_docker_the_account_s_codebuild_is_asked_for_the_image(
+    session: Session, tmp_path: Path
 ) -> None:
-    with pytest.raises(Exception, match="not in the account's registry"):
-        deploy(session, want, tmp_path / "build")
-    name = {"TrainingJobName": want.job.name(1)}
-    assert describe(session, "sagemaker", "describe_training_job", name) is None
+    account = replace(ACCOUNT, local=False)
+    want = wanted(tmp_path / "other", account=account, image_source=b"zip")
+    deploy(session, want, tmp_path / "build")
+    assert want.image
+    assert want.image.build
+    codebuild, ecr = session.client("codebuild"), session.client("ecr")
+    (project,) = codebuild.batch_get_projects(names=["small-image"])["projects"]
+    assert project["serviceRole"] == want.image.build.role.arn
+    assert project["environment"]["privilegedMode"] is True
+    (build,) = codebuild.list_builds_for_project(projectName="small-image")["ids"]
+    assert build
+    (repository,) = ecr.describe_repositories()["repositories"]
+    assert repository["imageScanningConfiguration"] == {"scanOnPush": True}
+    assert repository["imageTagMutability"] == "IMMUTABLE"
+    source = f"s3://{want.bucket.name}/{want.image.build.source.key}"
+    assert storage.read_bytes(source, session.client("s3")) == b"zip"
+    store = RecordStore(session, want.bucket.name, "small")
+    teardown(session, store, store.load(), print)
+    assert codebuild.list_projects()["projects"] == []
+    assert describe(session, "iam", "get_role", {"RoleName": want.image.build.role.name}) is None
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ def wanted(
     toml: str = projects.TOML,
     carriers: str = projects.CARRIERS,
     account: Account = ACCOUNT,
+    image_source: bytes | None = None,
 ) -> Desired:
     """What the small project wants, with code of the given digests."""
     settings = project.load(projects.make(directory, toml, carriers))
@@ -39,12 +40,17 @@ def wanted(
     channels += [
         local_channel(f"source_{name}", place.files) for name, place in settings.sources.items()
     ]
+    source = None
+    if image_source is not None:
+        (directory / "source.zip").write_bytes(image_source)
+        source = file_of(directory / "source.zip")
     artifacts = Artifacts(
         code=file_of(directory / "sourcedir.tar.gz"),
         code_digest=code,
         problem=file_of(problem),
         channels=tuple(channels),
         serving_digest=serving,
+        image_source=source,
     )
     return desired(settings, artifacts, account)
 

@@ -60,6 +60,10 @@ class FakeCloud:
         self.alarms: dict[str, dict[str, Any]] = {}
         self.deployments: list[Any] = []
         self.images: set[str] = set()
+        self.repositories: set[str] = set()
+        self.build_projects: set[str] = set()
+        self.build_ends = "SUCCEEDED"
+        self._building = ""
         self.logs: dict[str, list[str]] = {}
         self.sparse = False
         self.quotas: dict[str, float] | None = None
@@ -113,12 +117,39 @@ class FakeCloud:
     def has_image(self, repository: str, tag: str) -> bool:
         return f"{repository}:{tag}" in self.images
 
-    def push_image(self, repository: str, tag: str, tree: Path) -> str:
+    def push_image(self, repository: str, tag: str, tree: Path) -> None:
         self._fault("push_image", before=True)
         self.images.add(f"{repository}:{tag}")
         self._fault("push_image", before=False)
         self.changes += 1
-        return f"{repository}:{tag}"
+
+    # ECR and CodeBuild: a build ends at the second look, as `build_ends`
+
+    def create_repository(self, repositoryName: str, **rest: Any) -> None:
+        if repositoryName in self.repositories:
+            raise refused("CreateRepository", "RepositoryAlreadyExistsException")
+        self.repositories.add(repositoryName)
+
+    def create_project(self, name: str, **rest: Any) -> None:
+        if name in self.build_projects:
+            raise refused("CreateProject", "ResourceAlreadyExistsException")
+        self.build_projects.add(name)
+
+    def delete_project(self, name: str) -> None:
+        self.build_projects.discard(name)
+
+    def start_build(self, projectName: str, **rest: Any) -> dict[str, Any]:
+        told = {one["name"]: one["value"] for one in rest["environmentVariablesOverride"]}
+        self._building = told["IMAGE"].rpartition("/")[2]
+        return {"build": {"id": f"{projectName}:1", "buildStatus": "IN_PROGRESS"}}
+
+    def batch_get_builds(self, ids: list[str]) -> dict[str, Any]:
+        if self.build_ends == "SUCCEEDED":
+            self.images.add(self._building)
+        logs = {"groupName": "/aws/codebuild/small-image", "streamName": "build"}
+        base = {"name": "BASE_DIGEST", "value": f"python@sha256:{'b' * 64}"}
+        build = {"id": ids[0], "buildStatus": self.build_ends, "logs": logs}
+        return {"builds": [{**build, "exportedEnvironmentVariables": [base]}]}
 
     # S3
 
