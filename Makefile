@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME OF
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan policy package tune retrain status logs invoke destroy init test lint soak fuzz clean openapi
+.PHONY: help deploy plan policy package image tune retrain status logs invoke destroy init test lint soak fuzz clean openapi
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ plan: .venv/deploy.stamp  ## what `make deploy` would change, why, and what it c
 
 package: .venv/deploy.stamp  ## upload code and data, and print the training job for the console and the AWS CLI; DRY=1: nothing is uploaded
 	@$(KIT) package $(ON) $(if $(DRY),--dry-run)
+
+image: .venv/deploy.stamp  ## build the serving image by Docker or AWS CodeBuild; on AWS it asks unless YES=1
+	@$(KIT) image $(ON) $(if $(YES),--yes)
 
 policy: .venv/deploy.stamp  ## the least that deploying, running and calling it need; OF=deployer, execution, invoke or bucket
 	@$(KIT) policy $(ON) $(if $(OF),--of "$$OF")

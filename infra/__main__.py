@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from infra.commands import (
     deploy,
     destroy,
+    image,
     init,
     invoke,
     logs,
@@ -35,6 +36,7 @@ COMMANDS = {
     "plan": plan,
     "policy": policy,
     "package": package,
+    "image": image,
     "tune": tune,
     "deploy": deploy,
     "retrain": retrain,

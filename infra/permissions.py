@@ -13,8 +13,8 @@ from infra.alarms import KINDS as ALARMS
 from infra.grants import Grant
 from infra.images import SERVING_REPOSITORY
 from infra.package import DIGEST_LENGTH
-from infra.policy import key_grants, reading_grants
-from infra.resources import Desired
+from infra.policy import key_grants, pushing_grants, reading_grants
+from infra.resources import Build, Desired
 from infra.tuning import TuningJob
 
 _DIGEST = "?" * DIGEST_LENGTH
@@ -85,25 +85,26 @@ def _storage(desired: Desired) -> Iterator[Grant]:
 def _role(desired: Desired) -> Iterator[Grant]:
     role = desired.role
     if role.policy is not None:
-        yield Grant(
-            "Role",
-            {
-                "iam:CreateRole": "jobs and endpoint run as a role of their own",
-                "iam:DeleteRole": "`make destroy` takes it away",
-                "iam:DeleteRolePolicy": "with its policies",
-                "iam:GetRole": "a plan looks whether it is there",
-                "iam:GetRolePolicy": "and may what the project needs",
-                "iam:PutRolePolicy": "which is given to it",
-                "iam:TagRole": "it carries the project's tags",
-            },
-            (role.arn,),
-        )
+        yield _own_role("Role", role.arn)
     yield Grant(
         "PassRole",
         {"iam:PassRole": "SageMaker is told to run as that role, and no other service"},
         (role.arn,),
         {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}},
     )
+
+
+def _own_role(sid: str, arn: str) -> Grant:
+    actions = {
+        "iam:CreateRole": "what runs, runs as a role of its own",
+        "iam:DeleteRole": "`make destroy` takes it away",
+        "iam:DeleteRolePolicy": "with its policies",
+        "iam:GetRole": "a plan looks whether it is there",
+        "iam:GetRolePolicy": "and may what the project needs",
+        "iam:PutRolePolicy": "which is given to it",
+        "iam:TagRole": "it carries the project's tags",
+    }
+    return Grant(sid, actions, (arn,))
 
 
 def _jobs(desired: Desired) -> Iterator[Grant]:
@@ -220,9 +221,41 @@ def _image(desired: Desired) -> Iterator[Grant]:
     if desired.image is None:
         return
     yield Grant(
-        "Image",
-        {"ecr:DescribeImages": "is the serving image there"},
+        "Repository",
+        {
+            "ecr:CreateRepository": "the first serving image of an account finds no repository",
+            "ecr:DescribeImages": "is the serving image there",
+        },
         (_arn(desired, "ecr", f"repository/{SERVING_REPOSITORY}"),),
+    )
+    yield from pushing_grants(desired.account.id, desired.account.region)
+    if desired.image.build:
+        yield from _build(desired, desired.image.build)
+
+
+def _build(desired: Desired, build: Build) -> Iterator[Grant]:
+    yield _own_role("BuildRole", build.role.arn)
+    yield Grant(
+        "PassBuildRole",
+        {"iam:PassRole": "CodeBuild is told to run as that role, and no other service"},
+        (build.role.arn,),
+        {"StringEquals": {"iam:PassedToService": "codebuild.amazonaws.com"}},
+    )
+    yield Grant(
+        "Build",
+        {
+            "codebuild:BatchGetBuilds": "is the image built",
+            "codebuild:BatchGetProjects": "`make status` looks whether the project is there",
+            "codebuild:CreateProject": "without Docker on a laptop, CodeBuild builds the image",
+            "codebuild:DeleteProject": "`make destroy` takes the project away",
+            "codebuild:StartBuild": "the image is built",
+        },
+        (_arn(desired, "codebuild", f"project/{build.name}"),),
+    )
+    yield Grant(
+        "BuildLog",
+        {"logs:GetLogEvents": "a build that fails is told with its last lines"},
+        (_arn(desired, "logs", f"log-group:/aws/codebuild/{build.name}:*"),),
     )
 
 

@@ -30,6 +30,7 @@ PROJECTS = {
     "searched by the service": SEARCH,
     "served by TensorFlow Serving": TENSORFLOW,
     "a role that was given": projects.TOML + GIVEN,
+    "built by CodeBuild": projects.TOML + AWS,
 }
 # Actions whose resources cannot be named, because a call lists what it does not know yet.
 UNNAMED = {"cloudwatch:DescribeAlarms"}
@@ -40,7 +41,8 @@ LIMITS = {"deployer": 6144, "execution": 10_240}
 @pytest.fixture(params=PROJECTS)
 def desired(request: pytest.FixtureRequest, tmp_path: Path) -> Desired:
     account = replace(ACCOUNT, local=False)
-    return wanted(tmp_path, toml=PROJECTS[request.param], account=account)
+    source = b"zip" if request.param == "built by CodeBuild" else None
+    return wanted(tmp_path, toml=PROJECTS[request.param], account=account, image_source=source)
 
 
 def grants(desired: Desired) -> dict[str, tuple[Grant, ...]]:
@@ -48,6 +50,7 @@ def grants(desired: Desired) -> dict[str, tuple[Grant, ...]]:
         "deployer": deploying(desired),
         "execution": desired.role.grants,
         "invoke": invoking(desired),
+        "build": desired.image.build.role.grants if desired.image and desired.image.build else (),
     }
 
 
@@ -91,7 +94,7 @@ def test_what_an_action_depends_on_is_allowed_too(desired: Desired) -> None:
             described = iam.privilege(action)
             assert described is not None
             for kind in described["resource_types"].values():
-                tags = {"ec2:CreateTags"}  # nothing of ours asks for tags on interfaces
+                tags = {"ec2:CreateTags", "ecr:TagResource"}  # nothing of ours asks for these tags
                 assert set(kind["dependent_actions"]) - tags <= allowed, action
 
 
