@@ -157,7 +157,7 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCloud:
 def code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that is packed in no time."""
     monkeypatch.setattr("infra.package.training_code", lambda: {"train.py": b"code"})
-    monkeypatch.setattr("infra.package.serving_code", lambda: {"serve.py": b"code"})
+    monkeypatch.setattr("infra.package.serving_code", lambda *root: {"serve": b"code"})
     monkeypatch.setattr("infra.package.image_code", lambda: {"serve.py": b"code"})
 
 
