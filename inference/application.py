@@ -8,7 +8,6 @@ when to refuse (gate.py), what a request means (handler.py).
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter_ns
@@ -39,9 +38,6 @@ ROUTES = {
 ATTRIBUTES = "x-amzn-sagemaker-custom-attributes"
 INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 LONGEST_ATTRIBUTES = 1024
-
-GARBAGE = 20_000
-"""So many new objects, of a few hundred small requests, make Python look for garbage."""
 
 CHECK_SECONDS = 1.0
 """The model is asked at most as often whether it still answers, however often /ping is."""
@@ -97,10 +93,6 @@ class Application(Answerer):
         self._gate = Gate(loop, self._settings.body_bytes, self._give_up)
         self._batcher = Batcher(loop, self._answered)
         self._books = Books(loop, self._settings, self._gate, lambda: self.model.version)
-        # What is there now stays: it need not be looked through for garbage again and again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GARBAGE, 20, 20)
         logs.event(log, logging.INFO, "ready", model_version=self.model.version)
 
     def close(self) -> None:

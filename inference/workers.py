@@ -9,6 +9,7 @@ whose other end the kernel closes then.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import signal
@@ -32,6 +33,9 @@ DRAIN_SECONDS = 20
 
 AGAIN_SECONDS = 5.0
 """A worker that dies so soon after it was started in place of another ends the server."""
+
+GARBAGE = 20_000
+"""So many new objects, of a few hundred small requests, make Python look for garbage."""
 
 ENDS = (signal.SIGTERM, signal.SIGINT)
 
@@ -157,6 +161,10 @@ async def _serve(common: Common, place: int) -> None:
         logs.event(log, logging.ERROR, "worker cannot start", reason=str(error))
         sys.exit(1)
     answerer.start()
+    # What is there now stays: it need not be looked through for garbage again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 20)
     connections = Connections(common.listener, answerer, common.loads, place)
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     connections.open()

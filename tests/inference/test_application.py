@@ -36,10 +36,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def no_garbage(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody looks for circles, and nothing of this process is set aside for good."""
-    monkeypatch.setattr(gc, "freeze", lambda: None)
-    monkeypatch.setattr(gc, "set_threshold", lambda *_: None)
+def no_garbage() -> Iterator[None]:
+    """Nobody looks for circles."""
     gc.collect()
     gc.disable()
     yield
@@ -98,7 +96,6 @@ def test_a_model_is_gone_with_its_last_request_even_if_that_was_refused(
     run(bundle, tmp_path, check)
 
 
-@pytest.mark.usefixtures("no_garbage")
 def test_values_in_the_place_of_names_are_told_to_the_client_and_not_to_the_log(
     bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,7 +109,6 @@ def test_values_in_the_place_of_names_are_told_to_the_client_and_not_to_the_log(
     assert [record.__dict__["fields"]["column"] for record in caplog.records] == [None, "seats"]
 
 
-@pytest.mark.usefixtures("no_garbage")
 def test_other_workers_know_the_version_of_one_that_was_not_asked_yet(
     bundle: Path, tmp_path: Path
 ) -> None:
@@ -127,7 +123,6 @@ def test_other_workers_know_the_version_of_one_that_was_not_asked_yet(
     run(bundle, tmp_path, check)
 
 
-@pytest.mark.usefixtures("no_garbage")
 def test_the_log_tells_of_every_request_refused_under_overload(
     bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -139,3 +134,103 @@ def test_the_log_tells_of_every_request_refused_under_overload(
     with caplog.at_level(logging.WARNING, "inference"):
         run(bundle, tmp_path, check)
     assert sum(record.__dict__["fields"]["requests"] for record in caplog.records) == 7
+
+
+def chunked(body: bytes, content_type: str = "text/csv") -> bytes:
+    head = f"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\n"
+    parts = b"".join(
+        b"%x\r\n%s\r\n" % (len(part), part)
+        for part in (body[start : start + 50_000] for start in range(0, len(body), 50_000))
+    )
+    return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + parts + b"0\r\n\r\n"
+
+
+def nothing_is_held(application: Application) -> bool:
+    gate = application._gate
+    return (gate.all, gate.large, gate.bytes) == (0, 0, 0)
+
+
+def test_a_body_that_becomes_large_while_it_comes_is_counted_and_answered_as_such(
+    bundle: Path, tmp_path: Path
+) -> None:
+    cells = ",".join("" if value is None else str(value) for value in bundles.ROW.values())
+    body = f"{cells}\n".encode() * 4000
+
+    async def check(application: Application) -> None:
+        connection = http.connect(application)
+        connection.send(chunked(body))
+        assert (application._gate.large, application._gate.bytes) == (1, len(body))
+        [answer] = await connection.answers(1)
+        assert (answer.status, len(answer.json()["predictions"])) == (200, 4000)
+        assert nothing_is_held(application)
+        connection.send(chunked(body))
+        for _ in range(limits.LARGE_IN_FLIGHT):
+            other = http.connect(application)
+            other.send(chunked(body))
+        assert not other.wire.reading
+        [refused] = await other.answers(1)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert other.wire.reading
+        await connection.answers(2)
+
+    run(bundle, tmp_path, check)
+
+
+def test_a_body_that_becomes_too_large_while_it_comes_is_a_413_and_the_connection_goes_on(
+    bundle: Path, tmp_path: Path
+) -> None:
+    async def check(application: Application) -> None:
+        connection = http.connect(application)
+        connection.send(chunked(b"x" * (limits.BODY_BYTES + 1)))
+        connection.send(chunked(json.dumps(bundles.ROW).encode(), "application/json"))
+        found = await connection.answers(2)
+        assert [answer.status for answer in found] == [413, 200]
+        assert nothing_is_held(application)
+
+    run(bundle, tmp_path, check)
+
+
+@pytest.mark.parametrize("data", [chunked(b"1,2")[:-3], request(b"1,2")[:-1]])
+def test_a_body_that_stalls_is_a_408(bundle: Path, tmp_path: Path, data: bytes) -> None:
+    async def check(application: Application) -> None:
+        connection = http.connect(application)
+        connection.send(data)
+        for _ in range(limits.BODY_SECONDS + 1):
+            application._gate._sweep()
+        [answer] = await connection.answers(1)
+        assert (answer.status, answer.json()["error"]["code"]) == (408, "timeout")
+        assert nothing_is_held(application)
+
+    run(bundle, tmp_path, check)
+
+
+@pytest.mark.parametrize("data", [chunked(b"1,2")[:-3], request(b"1,2")[:-1]])
+def test_who_leaves_half_way_takes_up_nothing_any_more(
+    bundle: Path, tmp_path: Path, data: bytes
+) -> None:
+    async def check(application: Application) -> None:
+        connection = http.connect(application)
+        connection.send(data)
+        assert not nothing_is_held(application)
+        connection.close()
+        assert nothing_is_held(application)
+        assert application._books.recorder.errors == {(400, "incomplete_body"): 1}
+
+    run(bundle, tmp_path, check)
+
+
+def test_beyond_the_limit_requests_are_refused_after_a_pause_and_the_others_answered(
+    bundle: Path, tmp_path: Path
+) -> None:
+    data = request(json.dumps(bundles.ROW).encode())
+
+    async def check(application: Application) -> None:
+        clients = [http.connect(application) for _ in range(limits.IN_FLIGHT + 3)]
+        for client in clients:
+            client.send(data)
+        assert [client.wire.reading for client in clients[-4:]] == [True, False, False, False]
+        statuses = [(await client.answers(1))[0].status for client in clients]
+        assert statuses == [200] * limits.IN_FLIGHT + [503] * 3
+        assert nothing_is_held(application)
+
+    run(bundle, tmp_path, check)
