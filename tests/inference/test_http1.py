@@ -181,6 +181,26 @@ def test_while_the_server_ends_each_last_answer_closes_its_connection() -> None:
     assert [answer.headers.get("connection") for answer in client.read()] == [None, "close"]
 
 
+def test_while_the_server_ends_an_answer_for_a_client_that_is_gone_goes_nowhere() -> None:
+    client = talk(post(b"1", path="/later"))
+    client.site.answerer.draining = True
+    client.close()
+    client.site.answerer.answer(client.site.answerer.later[0])
+    assert not client.wire.written
+
+
+def test_while_the_server_ends_nothing_is_answered_after_the_last_answer() -> None:
+    client = http.connect(Echo())
+    client.site.answerer.draining = True
+    client.send(post(b"1", path="/later") + post(b"2", path="/later"))
+    first, second = client.site.answerer.later
+    client.site.answerer.answer(second)
+    client.send(post(b"3", path="/later"))
+    for exchange in (first, client.site.answerer.later[2]):
+        client.site.answerer.answer(exchange)
+    assert [answer.headers.get("connection") for answer in client.read()] == [None, "close"]
+
+
 def test_a_head_is_answered_without_a_body_and_204_without_a_length() -> None:
     client = http.connect(Echo())
     client.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
