@@ -32,6 +32,10 @@ Headers = Iterable[tuple[str, str]]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+SMALL_PART = 512
+"""Parts of a body below so many bytes are put together at once: each by itself, they would take
+many times their bytes."""
+
 _CHUNKED = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 _LENGTH = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n"
 
@@ -173,7 +177,7 @@ class Connection(asyncio.Protocol):
         self._feeding = self._head_bytes = self._head_came_with = self._repeated = 0
         self._arriving: Exchange | None = None
         self._open: deque[Exchange] = deque()
-        self._discarded = self._held = self._unsent = 0
+        self._discarded = self._held = self._unsent = self._without_body = 0
         self._resumed = b""
         self._sound = True
         self._deaf = self._leaving = self._ended = False
@@ -238,6 +242,8 @@ class Connection(asyncio.Protocol):
             break
         arriving = self._arriving
         if arriving is not None:
+            if arriving.size < 0 and self._trails_off():
+                return
             if not arriving._waits:
                 self._begins_to_wait(arriving)
         elif self._beginning and not self._deaf:
@@ -296,6 +302,7 @@ class Connection(asyncio.Protocol):
             if headers["transfer-encoding"].lower() != "chunked" or version == "1.0":
                 self._stop("The transfer coding is not chunked alone")
             size = -1
+            self._without_body = -self._feeding
         if self._repeated and "," in headers.get("host", ""):
             self._stop("The request names several hosts")
         path = self._target.decode("latin-1")
@@ -316,10 +323,16 @@ class Connection(asyncio.Protocol):
         exchange = self._arriving
         assert exchange is not None
         if exchange._parts is None:
+            self._without_body = -self._feeding
             self._throw_away(len(part))
             return
-        exchange._parts.append(part)
+        parts = exchange._parts
+        if parts and len(part) < SMALL_PART > len(parts[-1]):
+            parts[-1] += part
+        else:
+            parts.append(part)
         if exchange.size < 0:
+            self._without_body = -self._feeding
             self.answerer.grows(exchange, len(part))
 
     def on_message_complete(self) -> None:
@@ -437,6 +450,15 @@ class Connection(asyncio.Protocol):
         if self._head_bytes - self._head_came_with > limits.HEAD_BYTES:
             self._wrong(_LONG_HEAD, 431)
 
+    def _trails_off(self) -> bool:
+        """Refuse what has chunks' extensions and trailers without end in place of a body."""
+        # The parser keeps a trailer until it is whole.
+        self._without_body += self._feeding
+        if self._without_body <= limits.HEAD_BYTES:
+            return False
+        self._wrong(_LONG_TRAILERS, 431)
+        return True
+
     def _begins_to_wait(self, exchange: Exchange) -> None:
         exchange._waits = True
         if exchange._parts is None:
@@ -515,6 +537,7 @@ class _StopError(Exception):
 
 
 _LONG_HEAD = f"The head of the request has more than {limits.HEAD_BYTES} bytes"
+_LONG_TRAILERS = f"More than {limits.HEAD_BYTES} bytes came between parts of the body or after it"
 
 _NAMES = {
     spelling.encode(): name

@@ -110,6 +110,36 @@ def test_a_chunked_body_is_put_together_and_its_trailers_mean_nothing() -> None:
     assert answer.body == b"POST /echo ['host=a', 'transfer-encoding=chunked'] -1 abcd"
 
 
+@pytest.mark.parametrize(
+    "endless",
+    [b"0\r\nX-Long: " + b"a" * 90_000, b"0\r\n" + b"a: b\r\n" * 9000, b"1;" + b"a" * 90_000],
+)
+def test_trailers_and_extensions_without_end_are_refused(endless: bytes) -> None:
+    head = post(b"", "Transfer-Encoding: chunked", length=False)
+    for begun in (head, head + b"1\r\nx\r\n"):
+        client = talk(begun + endless, piece=1000)
+        assert [answer.status for answer in client.read()] == [431]
+        assert len(client.wire.written) < 1000
+        client.wait(limits.SLOW_SECONDS + 1)
+        assert client.wire.closed
+
+
+@pytest.mark.parametrize("piece", [1000, 1_000_000])
+def test_trailers_within_the_limit_are_read(piece: int) -> None:
+    one = chunks(b"a" * 90_000, trailers=b"X-Long: " + b"a" * 25_000 + b"\r\n")
+    assert [answer.status for answer in talk(GET * 50 + one * 3, piece=piece).read()] == [200] * 53
+
+
+def test_a_body_in_tiny_chunks_takes_little_more_than_its_bytes() -> None:
+    client = talk(post(b"", "Transfer-Encoding: chunked", length=False))
+    client.send(b"2\r\nab\r\n" * 10_000 + b"258\r\n" + b"c" * 600 + b"\r\n" + b"1\r\nd\r\n" * 9)
+    exchange = client.connection._arriving
+    assert exchange is not None
+    assert len(exchange._parts or ()) < 60
+    client.send(b"0\r\n\r\n")
+    assert client.read()[0].body.endswith(b" -1 " + b"ab" * 10_000 + b"c" * 600 + b"d" * 9)
+
+
 def test_answers_to_pipelined_requests_come_in_order_whichever_is_ready_first() -> None:
     client = talk(post(b"1", path="/later") + post(b"2") + post(b"3", path="/later") + GET)
     echo = client.site.answerer
