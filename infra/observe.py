@@ -7,7 +7,8 @@ never an error. Nothing is changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -16,11 +17,12 @@ from infra.alarms import is_alarm_of
 from infra.aws import Cloud
 from infra.bucket import is_guarded
 from infra.failures import explain, is_missing
-from infra.resources import Bucket, Desired
+from infra.resources import Bucket, Desired, Upload
 from infra.training_job import TrainingJob
 from infra.trials import best, children
 from infra.tuning import TuningJob
 
+_LOOKS_AT_ONCE = 8
 # SageMaker's documented list; a status outside both sets is treated as a failure.
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 
@@ -108,12 +110,7 @@ class Observed:
 def observe(cloud: Cloud, desired: Desired) -> Observed:
     """Read what exists of `desired`."""
     bucket = exists(cloud, "s3", "head_bucket", {"Bucket": desired.bucket.name})
-    objects = frozenset(
-        upload.key
-        for upload in desired.uploads
-        if bucket
-        and exists(cloud, "s3", "head_object", {"Bucket": upload.bucket, "Key": upload.key})
-    )
+    objects = _present(cloud, desired.uploads) if bucket else frozenset()
     job = desired.job
     jobs = tuning_jobs(cloud, job) if isinstance(job, TuningJob) else training_jobs(cloud, job)
     models, configs = set(), set()
@@ -138,6 +135,20 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         configs=frozenset(configs),
         endpoint=seen,
         alarms=alarms(cloud, desired) if seen else frozenset(),
+    )
+
+
+def _present(cloud: Cloud, uploads: Sequence[Upload]) -> frozenset[str]:
+    """Keys of the uploads that are there, looked at side by side: data may be many files."""
+
+    def there(upload: Upload) -> bool:
+        place = {"Bucket": upload.bucket, "Key": upload.key}
+        return exists(cloud, "s3", "head_object", place)
+
+    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
+        found = list(pool.map(there, uploads))
+    return frozenset(
+        upload.key for upload, is_there in zip(uploads, found, strict=True) if is_there
     )
 
 
