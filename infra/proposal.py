@@ -68,14 +68,15 @@ def _rollout(plan: Plan) -> str:
         unit = "%" if size["Type"] == "CAPACITY_PERCENT" else " instances"
         return f"Rolling: {size['Value']}{unit} at a time, with no gap."
     if green.get("Type") in ("CANARY", "LINEAR"):
-        step = green.get("CanarySize") or green["LinearStepSize"]
-        unit = "%" if step["Type"] == "CAPACITY_PERCENT" else " instances"
-        way = "Canary: first" if green["Type"] == "CANARY" else "Linear:"
-        rest = "then all" if green["Type"] == "CANARY" else "at a time"
-        wait = green["WaitIntervalInSeconds"]
+        size = green.get("CanarySize") or green["LinearStepSize"]
+        unit = "%" if size["Type"] == "CAPACITY_PERCENT" else " instances"
+        share = f"{size['Value']}{unit}"
+        way = f"Canary: first {share}, then all"
+        if green["Type"] == "LINEAR":
+            way = f"Linear: {share} at a time"
         return (
-            f"{way} {step['Value']}{unit}, {rest}, {wait} s apart; two fleets are paid for "
-            "meanwhile. There is no gap."
+            f"{way}, {green['WaitIntervalInSeconds']} s apart; two fleets are paid for meanwhile. "
+            "There is no gap."
         )
     return "All at once, when the new fleet answers; two fleets are paid for until then. No gap."
 

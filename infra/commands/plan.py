@@ -38,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
         check(settings)
     found = priced(plan, cloud)
     if args.json:
-        told = {**plan.to_json(), "costs": [cost.to_json() for cost in found]}
+        from infra.proposal import traffic
+
+        costs = [cost.to_json() for cost in found]
+        told = {**plan.to_json(), "traffic": traffic(plan), "costs": costs}
         print(json.dumps(told, indent=1))
         return 0
     account = plan.desired.account

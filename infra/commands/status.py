@@ -92,8 +92,10 @@ def run(args: argparse.Namespace) -> int:
     from infra.record import RecordStore
     from infra.resources import bucket_name
 
-    found = opened(args)
+    found = opened(args, quiet=args.json)
     if found is None:
+        if args.json:
+            print(json.dumps({"target": args.target, "running": False}))
         return 0
     file, cloud = found
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
@@ -106,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         about = {
             "project": file.name,
             "target": args.target,
+            "running": True,
             "region": cloud.account.region,
             "account": cloud.account.id,
         }

@@ -32,20 +32,24 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def opened(args: argparse.Namespace) -> tuple[ProjectFile, Cloud] | None:
-    """The project's file and its cloud; None, and said so, where the local cloud is not running."""
+def opened(args: argparse.Namespace, *, quiet: bool = False) -> tuple[ProjectFile, Cloud] | None:
+    """The project's file and its cloud; None where the local cloud is not running.
+
+    Args:
+        args: of the command line.
+        quiet: do not say so.
+    """
     from infra import project
     from infra.aws import find
 
     file = project.read(args.project)
     cloud = find(args.target, file.aws)
-    if cloud is None:
+    if cloud is None and not quiet:
         print(
             f"{file.name}: The local cloud is not running, so nothing is deployed. "
             f"Deploy it: {typed('deploy', args)}"
         )
-        return None
-    return file, cloud
+    return (file, cloud) if cloud else None
 
 
 def typed(command: str, args: argparse.Namespace) -> str:

@@ -114,6 +114,14 @@ def test_status_is_one_screen(deployed: Said, place: Place) -> None:
     assert len(out.splitlines()) <= 24
 
 
+def test_status_as_json_is_for_machines(deployed: Said, place: Place) -> None:
+    told = json.loads(place.run("status", "--json").out)
+    assert told["running"]
+    assert told["endpoint"]["status"] == "InService"
+    assert (told["drift"], told["pending"], told["lock"]) == ([], [], None)
+    assert told["releases"][-1]["config"] == told["endpoint"]["config"]
+
+
 def test_logs_are_of_training_and_endpoint_or_of_one(deployed: Said, place: Place) -> None:
     both = place.run("logs").out
     assert "[trial] 1/1" in both
