@@ -20,6 +20,8 @@ import pytest
 
 from infra import local
 from infra.aws import LocalSession
+from infra.lock import Lock
+from infra.progress import Lines
 from infra.record import RecordStore
 from tests.support import projects
 from tests.support.quick_training import FAILING, TRAIN, Place, Said, ready
@@ -120,6 +122,21 @@ def test_status_as_json_is_for_machines(deployed: Said, place: Place) -> None:
     assert told["endpoint"]["status"] == "InService"
     assert (told["drift"], told["pending"], told["lock"]) == ([], [], None)
     assert told["releases"][-1]["config"] == told["endpoint"]["config"]
+
+
+def test_status_tells_who_is_at_work_and_how_long_ago_that_was_renewed(
+    deployed: Said, place: Place
+) -> None:
+    running = local.find(place.directory / "cloud")
+    assert running is not None
+    cloud = LocalSession(running)
+    store = RecordStore(cloud, "sagemaker-us-east-1-123456789012", "small")
+    with Lock(cloud, store, "make retrain", Lines(0)):
+        lock = json.loads(place.run("status", "--json").out)["lock"]
+        assert "at work: " in place.run("status").out
+    assert lock["holder"]["command"] == "make retrain"
+    assert 0 <= lock["seconds_since_renewal"] < 60  # by S3's own clock
+    assert not lock["lapsed"]
 
 
 def test_logs_are_of_training_and_endpoint_or_of_one(deployed: Said, place: Place) -> None:

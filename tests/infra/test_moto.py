@@ -6,6 +6,7 @@ call is one AWS's own client accepts, and that what was created can be described
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,14 @@ from moto.s3.models import FakeBucket
 
 from infra.aws import Session
 from infra.failures import is_missing
+from infra.lock import Lock, look
 from infra.observe import describe
+from infra.progress import Lines
 from infra.record import RecordStore
 from infra.resources import Account, Desired
 from infra.teardown import teardown, wipe
 from shared import storage
-from tests.support.deployments import ACCOUNT, deploy, wanted
+from tests.support.deployments import ACCOUNT, Clock, deploy, wanted
 
 REGION = "us-east-1"
 
@@ -194,3 +197,26 @@ def test_what_is_missing_is_seen_as_missing(
     with pytest.raises(Exception) as caught:
         session.call(service, operation, parameters)
     assert is_missing(caught.value)
+
+
+def test_the_lock_is_held_by_one_renewed_and_let_go(deployed: Session, want: Desired) -> None:
+    store = RecordStore(deployed, want.bucket.name, "small")
+    said = io.StringIO()
+    first = Lock(deployed, store, "make deploy", Lines(0))
+    clock = Clock()
+    second = Lock(
+        deployed, store, "make destroy", Lines(0, said), clock=clock, sleep=lambda seconds: end()
+    )
+
+    def end() -> None:
+        first.renew()
+        assert first.held
+        first.release()
+
+    with first:
+        assert second.acquire()
+    second.renew()
+    assert second.held
+    second.release()
+    assert "`make deploy`" in said.getvalue()
+    assert look(deployed, store) is None
