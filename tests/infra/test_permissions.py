@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import botocore
+import botocore.session
 import pytest
 
 from infra.grants import Grant, document
+from infra.package import ROOT
 from infra.permissions import deploying, invoking
 from infra.policy import bucket_policy, trust
 from infra.resources import Desired
@@ -173,3 +179,61 @@ def test_only_sagemaker_may_be_the_role() -> None:
 def test_the_bucket_s_policy_allows_nothing() -> None:
     statements: Any = bucket_policy("b")["Statement"]
     assert {one["Effect"] for one in statements} == {"Deny"}
+
+
+# boto3's own: each stands for several calls, and one that is no call of AWS.
+TRANSFERS = {"upload_file": ["PutObject"], "copy": ["CopyObject", "GetObject"], "keep_best": []}
+PREFIXES = {"service-quotas": "servicequotas", "sagemaker-runtime": "sagemaker"}
+# Asked of the local cloud alone, by `make destroy`: does anything else live in it.
+OF_THE_LOCAL_CLOUD = {
+    "s3:ListAllMyBuckets",
+    "sagemaker:ListEndpoints",
+    "sagemaker:ListTrainingJobs",
+    "sagemaker:ListHyperParameterTuningJobs",
+}
+
+
+@cache
+def operations(service: str) -> dict[str, str]:
+    """A service's operations by their boto3 names."""
+    model = botocore.session.get_session().get_service_model(service)
+    return {botocore.xform_name(name): name for name in model.operation_names}
+
+
+def written() -> set[tuple[str, str]]:
+    """Every operation that infra's code names: beside its service, or one of SageMaker's alone."""
+    services = set(botocore.session.get_session().get_available_services())
+    sagemaker = operations("sagemaker")
+    found = set()
+    for path in (ROOT / "infra").rglob("*.py"):
+        if "local" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            texts = [str(one.value) if isinstance(one, ast.Constant) else "" for one in node.args]
+            found |= {("sagemaker", text) for text in texts if text in sagemaker}
+            found |= {
+                (service, operation)
+                for service, operation in pairwise(texts)
+                if service in services and operation in {**operations(service), **TRANSFERS}
+            }
+    return found
+
+
+def test_whatever_infra_calls_is_in_the_deployer_s_policy(tmp_path: Path) -> None:
+    allowed = {
+        action
+        for number, toml in enumerate(PROJECTS.values())
+        for grant in deploying(wanted(tmp_path / str(number), toml=toml, image_source=b"zip"))
+        for action in grant.actions
+    }
+    calls = written()
+    assert ("sagemaker", "create_training_job") in calls
+    for service, operation in calls:
+        names = TRANSFERS[operation] if operation in TRANSFERS else [operations(service)[operation]]
+        for name in names:
+            prefix = PREFIXES.get(service, service)
+            actions = iam.S3.get(name, [f"s3:{name}"]) if service == "s3" else [f"{prefix}:{name}"]
+            missing = set(actions) - allowed - OF_THE_LOCAL_CLOUD
+            assert not missing, f"{missing}: say in infra/permissions.py on what, and why"
