@@ -203,7 +203,7 @@ def operations(service: str) -> dict[str, str]:
 def written() -> set[tuple[str, str]]:
     """Every operation that infra's code names: beside its service, or one of SageMaker's alone."""
     services = set(botocore.session.get_session().get_available_services())
-    sagemaker = operations("sagemaker")
+    sagemaker = {name for name in operations("sagemaker") if "_" in name}
     found = set()
     for path in (ROOT / "infra").rglob("*.py"):
         if "local" in path.parts:
@@ -212,7 +212,8 @@ def written() -> set[tuple[str, str]]:
             if not isinstance(node, ast.Call):
                 continue
             texts = [str(one.value) if isinstance(one, ast.Constant) else "" for one in node.args]
-            found |= {("sagemaker", text) for text in texts if text in sagemaker}
+            if not services & set(texts):
+                found |= {("sagemaker", text) for text in texts if text in sagemaker}
             found |= {
                 (service, operation)
                 for service, operation in pairwise(texts)
