@@ -62,9 +62,7 @@ class Package(Deployment):
 
     def summary(self) -> str:
         """The form, and what to type instead of filling it in."""
-        following = [
-            (typed("deploy", self._args), "deploy waits for that job, and serves its model")
-        ]
+        following = [(typed("deploy", self._args), "waits for that job, and serves its model")]
         return f"\n{self._told}\n\nOnce it is started:\n{facts(following)}"
 
 
