@@ -159,8 +159,12 @@ class Connections:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def _make_room(self) -> bool:
-        """Close the connection that has been idle for the longest time, if one is."""
-        idle = [connection for connection in self._all if connection.idle]
+        """Close the connection that has been idle for the longest time, if one is.
+
+        One that was opened or answered just now may have its next request on the way.
+        """
+        before = self.now - limits.SLOW_SECONDS
+        idle = [each for each in self._all if each.idle and each.since < before]
         if idle:
             min(idle, key=lambda connection: connection.since).leave()
         return bool(idle)

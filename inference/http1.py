@@ -376,8 +376,10 @@ class Connection(asyncio.Protocol):
                 waiting.clear()
                 self._finish()
                 return
-        if self._leaving and not waiting:
-            self._close()
+        if not waiting:
+            self.since = self.site.now
+            if self._leaving:
+                self._close()
 
     def hold(self, reason: int) -> None:
         """Read nothing for a while."""

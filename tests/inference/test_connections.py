@@ -73,14 +73,14 @@ def run(check: Callable[[Workers], Awaitable[None]], count: int = 2) -> None:
     uvloop.run(inside())
 
 
-@pytest.mark.parametrize(("clients", "shares"), [(16, [8, 8]), (17, [8, 9]), (1, [0, 1])])
-def test_connections_are_shared_out_evenly(clients: int, shares: list[int]) -> None:
+@pytest.mark.parametrize("clients", [1, 16, 100])
+def test_connections_are_shared_out_evenly(clients: int) -> None:
     async def check(workers: Workers) -> None:
         with closing(workers.connect(clients)):
             for each in workers.workers:
                 each.open()
             await eventually(lambda: sum(workers.loads) == clients)
-            assert sorted(workers.loads) == shares
+            assert max(workers.loads) - min(workers.loads) <= 1 + clients // connections.SHARE
         await eventually(lambda: workers.loads == [0, 0])
 
     run(check)
@@ -102,7 +102,7 @@ def test_a_new_connection_goes_to_who_has_lost_his() -> None:
             await eventually(lambda: workers.loads == [0, 4])
             with closing(workers.connect(4)):
                 await eventually(lambda: sum(workers.loads) == 8)
-                assert workers.loads == [4, 4]
+                assert workers.loads[0] >= 3
 
     run(check)
 
@@ -131,16 +131,21 @@ def test_when_there_is_no_room_the_connection_that_was_idle_longest_makes_it(
             for number in (0, 2):
                 clients[number].sendall(GET)
                 await eventually(lambda: bool(answerer.open))
-                worker.now += 1
                 if number == 0:
-                    answerer.answer()
                     worker.now += 1
-            # The first is idle since a moment, the second from the beginning; the third is asking.
+                    answerer.answer()
+            # The first is idle since a second, the second from the beginning; the third is asking.
             with closing(workers.connect(1)):
+                await asyncio.sleep(0.05)
+                assert all(each.since >= worker.now - limits.SLOW_SECONDS for each in worker._all)
+                assert len(worker._all) == 3
+                worker.now += limits.SLOW_SECONDS
                 await eventually(lambda: workers.loads == [3])
                 clients[1].settimeout(30)
                 loop = asyncio.get_running_loop()
                 assert await loop.run_in_executor(None, clients[1].recv, 10) == b""
+                clients[0].sendall(GET)
+                await eventually(lambda: len(answerer.open) == 2)
                 answerer.answer()
                 for number in (0, 2):
                     got = await loop.run_in_executor(None, clients[number].recv, 1000)
