@@ -402,7 +402,7 @@ class Connection(asyncio.Protocol):
         return not self._open and self._arriving is None and not self._beginning
 
     def last_is(self, exchange: Exchange) -> bool:
-        """Whether no other request came after this one, and its answer still has somewhere to go."""
+        """Whether no other request came after this one, and its answer has somewhere to go."""
         return bool(self._open) and self._open[-1] is exchange
 
     def check(self) -> None:
