@@ -76,7 +76,8 @@ class TransformRun:
         """From InProgress to an end, whatever happens."""
         variant = servers(self._cloud, self._job)
         over = threading.Event()
-        threading.Thread(target=self._end_when_told, args=(variant, over), daemon=True).start()
+        ending = threading.Thread(target=self._end_when_told, args=(variant, over), daemon=True)
+        ending.start()
         reason: str | None = None
         try:
             self._buckets = Buckets(self._cloud.client("s3"))
@@ -111,7 +112,7 @@ class TransformRun:
             reason = f"InternalServerError: {error}"
         finally:
             over.set()
-            variant.stop()
+            ending.join()
             remove_tree(self._place)
         with self._cloud.lock:
             if self._job.status == "Stopping":
@@ -120,10 +121,10 @@ class TransformRun:
                 self._job.end("Failed" if reason else "Completed", reason)
 
     def _end_when_told(self, variant: Variant, over: threading.Event) -> None:
-        while not over.wait(POLL):
-            if self._job.stop.is_set():
-                variant.stop()
-                return
+        """End the servers, once: when the job is stopped, or else when it is over."""
+        while not over.wait(POLL) and not self._job.stop.is_set():
+            pass
+        variant.stop()
 
     def _objects(self) -> list[tuple[Location, str]]:
         """Where the input is, and the name of each object's output.
