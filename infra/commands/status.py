@@ -209,7 +209,11 @@ def screen(
     model = _look(cloud, "model", name)
     if model:
         container = model["PrimaryContainer"]
-        rows += [("image", container["Image"]), ("bundle", container["ModelDataUrl"])]
+        rows += [
+            ("model", str(name)),
+            ("image", container["Image"]),
+            ("bundle", container["ModelDataUrl"]),
+        ]
     last = record.last("training job", "tuning job")
     serving = job_of(model["PrimaryContainer"].get("ModelDataUrl", "")) if model else None
     if record.retrained and serving == record.retrained.job:
