@@ -7,10 +7,10 @@ PY  := .venv/bin/python
 KIT := $(PY) -m infra
 # Quoted by the shell, not by make: a path or a row may hold spaces and quotes.
 ON  := --project "$$PROJECT" --target "$$TARGET"
-export PROJECT TARGET DATA LABEL NAME OF
+export PROJECT TARGET DATA LABEL NAME OF TO
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan policy package image tune retrain status logs invoke destroy init test lint soak fuzz clean openapi
+.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak fuzz clean openapi
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,12 @@ openapi: .venv/deploy.stamp  ## the OpenAPI description of the deployed model, o
 
 retrain: .venv/deploy.stamp  ## let the deployed model learn from new rows: DATA=new.csv; it is replaced if the new one wins
 	@$(KIT) retrain $(ON) --data "$$DATA"
+
+rollback: .venv/deploy.stamp  ## bring the release before back, or release TO=number; nothing is trained; on AWS it asks unless YES=1
+	@$(KIT) rollback $(ON) $(if $(TO),--to "$$TO") $(if $(YES),--yes)
+
+promote: .venv/deploy.stamp  ## have the version that serves beside the old one ([endpoint].shadow or ab) take its place; on AWS it asks unless YES=1
+	@$(KIT) promote $(ON) $(if $(YES),--yes)
 
 destroy: .venv/deploy.stamp  ## delete what deploy created; data in S3 stays unless ALL=1; on AWS it asks unless YES=1
 	@$(KIT) destroy $(ON) $(if $(ALL),--data) $(if $(YES),--yes)

@@ -25,7 +25,9 @@ from infra.commands import (
     package,
     plan,
     policy,
+    promote,
     retrain,
+    rollback,
     status,
     tune,
 )
@@ -40,6 +42,8 @@ COMMANDS = {
     "tune": tune,
     "deploy": deploy,
     "retrain": retrain,
+    "rollback": rollback,
+    "promote": promote,
     "invoke": invoke,
     "openapi": openapi,
     "status": status,

@@ -70,17 +70,26 @@ def apply(
         progress.stage(stage)
         steps = plan.of(stage)
         for step in steps:
-            try:
-                executor.perform(step)
-            except Exception as error:
-                failure = explain(error, step.title)
-                # Not when AWS refused the call (nothing was made), nor when the connection broke or
-                # the time is up (it may yet succeed: the next run looks). What steps before it made
-                # stands, is recorded, and is found by its digest.
-                if isinstance(error, FailedError):
-                    _undo(step, executor, failure)
-                raise failure from error
+            carry_out(step, executor)
         progress.done(_outcome(plan, stage) if steps else "no change")
+
+
+def carry_out(step: Step, executor: Executor) -> None:
+    """Execute one step.
+
+    Raises:
+        DeploymentError: it failed; the message says why, and what was taken back.
+    """
+    try:
+        executor.perform(step)
+    except Exception as error:
+        failure = explain(error, step.title)
+        # Not when AWS refused the call (nothing was made), nor when the connection broke or the
+        # time is up (it may yet succeed: the next run looks). What steps before it made stands, is
+        # recorded, and is found by its digest.
+        if isinstance(error, FailedError):
+            take_back(step, executor, failure)
+        raise failure from error
 
 
 def _outcome(plan: Plan, stage: StageName) -> str:
@@ -96,10 +105,11 @@ def withdraw(plan: Plan, executor: Executor, failure: KitError) -> None:
     """Take back what a plan did to the endpoint, because what serves proved wrong afterwards."""
     changes = [step for step in plan.of("endpoint") if step.kind == "endpoint" and step.undo]
     for step in changes[-1:]:
-        _undo(step, executor, failure)
+        take_back(step, executor, failure)
 
 
-def _undo(step: Step, executor: Executor, failure: KitError) -> None:
+def take_back(step: Step, executor: Executor, failure: KitError) -> None:
+    """Undo what a step left, and say in the failure what came of it."""
     if step.undo is None:
         return
     try:

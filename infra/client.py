@@ -48,11 +48,13 @@ class Client:
     Args:
         endpoint: its name.
         runtime: a boto3 ``sagemaker-runtime`` client.
+        variant: the one that is to answer; None: whose turn it is.
     """
 
-    def __init__(self, endpoint: str, runtime: Any) -> None:
+    def __init__(self, endpoint: str, runtime: Any, variant: str | None = None) -> None:
         self.endpoint = endpoint
         self._runtime = runtime
+        self._target = {"TargetVariant": variant} if variant else {}
 
     def predict(self, records: Sequence[Mapping[str, object]]) -> Answer:
         """Predict each record.
@@ -80,6 +82,7 @@ class Client:
                 ContentType=CONTENT_TYPE,
                 Accept=CONTENT_TYPE,
                 Body=body,
+                **self._target,
             )
             with answer["Body"] as stream:
                 text = stream.read()

@@ -108,7 +108,7 @@ def endpoint_steps(
         create("create", "is being deleted")
         return
     if seen.status == "UpdateRollbackFailed":
-        raise _half_way(seen)
+        raise half_way(seen)
     if seen.status not in IN_PROGRESS | {"InService"}:
         step(
             "replace",
@@ -150,7 +150,7 @@ def endpoint_steps(
     _old_alarms(desired.project, endpoint.config, observed, steps)
 
 
-def _half_way(seen: ObservedEndpoint) -> DeploymentError:
+def half_way(seen: ObservedEndpoint) -> DeploymentError:
     """An update failed, and so did the way back: nothing we may decide by ourselves."""
     why = f": {seen.reason}" if seen.reason else ""
     return DeploymentError(

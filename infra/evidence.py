@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,8 @@ from infra.progress import Progress
 from infra.record import RecordStore, Release
 from infra.rolling import alarm_names
 from infra.serving import VARIANT
-from infra.smoke import differs
+from infra.smoke import asked, differs
+from infra.traffic import Traffic, traffic
 from infra.units import short_time
 from shared.errors import InputError, KitError
 
@@ -55,22 +56,7 @@ class Reading:
         return f"{words}, a row in {self.median:.1f} ms (p99 {self.p99:.1f} ms)"
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What CloudWatch counted of one fleet meanwhile; p99 is its worst minute's, in ms."""
-
-    config: str
-    requests: int
-    failed: int
-    p99: float | None
-
-    def told(self) -> str:
-        """In a few words."""
-        slow = f", p99 {self.p99:.1f} ms" if self.p99 is not None else ""
-        return f"{self.requests} requests, {self.failed} failed{slow}"
-
-
-def read(client: Client, config: str, golden: Golden) -> Reading:
+def read(client: Client, golden: Golden, config: str) -> Reading:
     """Send golden rows one by one; see `Reading`."""
     agreed = failed = 0
     times: list[float] = []
@@ -110,7 +96,6 @@ class Evidence:
         self._build = build
         self._progress = progress
         self._began = datetime.now(UTC)
-        self._client = Client(plan.serving.endpoint.name, cloud.client("sagemaker-runtime"))
         self._before: Reading | None = None
         self._old = ""
         self.place: str | None = None
@@ -156,7 +141,8 @@ class Evidence:
         if release is None:
             return None
         golden = fetch_bundle(self._cloud, release.data, self._build / "before").golden
-        return read(self._client, self._old, golden)
+        name = self._plan.serving.endpoint.name
+        return read(Client(name, self._cloud.client("sagemaker-runtime")), golden, self._old)
 
     def _write(self, command: str, failure: KitError | None) -> None:
         from shared import bundle
@@ -165,8 +151,8 @@ class Evidence:
         now = datetime.now(UTC)
         after = None
         if failure is None:
-            golden = bundle.load(self._build / "bundle").golden
-            after = read(self._client, serving.config.name, golden)
+            served = bundle.load(self._build / "bundle")
+            after = read(*asked(self._cloud, serving, served, self._build), serving.config.name)
         endpoint = self._cloud.call(
             "sagemaker", "describe_endpoint", {"EndpointName": serving.endpoint.name}
         )
@@ -202,41 +188,12 @@ class Evidence:
         self._put(f"{folder}/report.md", "\n".join(lines) + "\n")
         self.place = f"{self._store.prefix}{folder}/report.md"
 
-    def _traffic(self, now: datetime) -> tuple[Traffic, Traffic]:
-        """Of both fleets since it began, by whole minutes, as far as CloudWatch knows by now."""
-        fleets = [
-            Fleet(self._plan.serving.endpoint.name, VARIANT, config)
-            for config in (self._old, self._plan.serving.config.name)
-        ]
-        wanted = {"Invocations": "Sum", "Invocation5XXErrors": "Sum", "ModelLatency": "p99"}
-        queries = [
-            {
-                "Id": f"m{number}_{metric.lower()}",
-                "MetricStat": {
-                    "Metric": {
-                        "Namespace": "AWS/SageMaker",
-                        "MetricName": metric,
-                        "Dimensions": fleet.dimensions,
-                    },
-                    "Period": 60,
-                    "Stat": statistic,
-                },
-            }
-            for number, fleet in enumerate(fleets)
-            for metric, statistic in wanted.items()
-        ]
-        answer = self._cloud.call(
-            "cloudwatch",
-            "get_metric_data",
-            {
-                "MetricDataQueries": queries,
-                "StartTime": self._began.replace(second=0, microsecond=0),
-                "EndTime": now + timedelta(minutes=1),
-            },
-        )
-        found = {one["Id"]: one["Values"] for one in answer.get("MetricDataResults", [])}
-        old, new = (_counted(fleet.config, number, found) for number, fleet in enumerate(fleets))
-        return old, new
+    def _traffic(self, now: datetime) -> list[Traffic]:
+        """Of the old fleet and the new one since it began."""
+        serving = self._plan.serving
+        old = Fleet(serving.endpoint.name, VARIANT, self._old)
+        new = Fleet(serving.endpoint.name, serving.config.newest.name, serving.config.name)
+        return traffic(self._cloud, [old, new], self._began, now)
 
     def _states(self, endpoint: Mapping[str, Any]) -> dict[str, str]:
         names = alarm_names(endpoint)
@@ -260,13 +217,3 @@ class Evidence:
         except Exception as error:
             told = explain(error, "Gathering evidence of the rollout")
             self._progress.line(f"Evidence is incomplete: {told}")
-
-
-def _counted(config: str, number: int, found: Mapping[str, list[float]]) -> Traffic:
-    slow = found.get(f"m{number}_modellatency", [])
-    return Traffic(
-        config,
-        round(sum(found.get(f"m{number}_invocations", []))),
-        round(sum(found.get(f"m{number}_invocation5xxerrors", []))),
-        max(slow) / 1000 if slow else None,
-    )

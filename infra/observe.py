@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -18,12 +18,14 @@ from infra.aws import Cloud
 from infra.bucket import is_guarded
 from infra.failures import explain, is_missing
 from infra.resources import Bucket, Desired, Upload
+from infra.serving import Variant
 from infra.training_job import TrainingJob
 from infra.trials import best, children
 from infra.tuning import TuningJob
 
 _LOOKS_AT_ONCE = 8
 # SageMaker's documented list; a status outside both sets is treated as a failure.
+_SERVES = frozenset({"InService", "Updating", "SystemUpdating", "RollingBack"})
 IN_PROGRESS = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
 
 
@@ -67,6 +69,7 @@ class ObservedEndpoint:
     Attributes:
         config: what it runs on.
         pending: what an update under way will have it run on.
+        variants: of what it runs on, where a new version is to serve beside them.
     """
 
     name: str
@@ -74,6 +77,7 @@ class ObservedEndpoint:
     config: str
     reason: str | None = None
     pending: str | None = None
+    variants: tuple[Variant, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,14 +118,16 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
     job = desired.job
     jobs = tuning_jobs(cloud, job) if isinstance(job, TuningJob) else training_jobs(cloud, job)
     models, configs = set(), set()
+    seen = endpoint(cloud, desired.project)
+    if seen and desired.beside and seen.status in _SERVES:
+        seen = replace(seen, variants=variants(cloud, seen.config))
     if desired.kept or (jobs and jobs[-1].bundle):
-        serving = desired.serving(len(jobs))
+        serving = desired.serving(len(jobs), seen.variants if seen else ())
         if exists(cloud, "sagemaker", "describe_model", {"ModelName": serving.model.name}):
             models.add(serving.model.name)
         name = serving.config.name
         if exists(cloud, "sagemaker", "describe_endpoint_config", {"EndpointConfigName": name}):
             configs.add(name)
-    seen = endpoint(cloud, desired.project)
     return Observed(
         bucket=bucket,
         guarded=bucket and desired.bucket.ours and _is_guarded(cloud, desired.bucket),
@@ -257,6 +263,21 @@ def endpoint(cloud: Cloud, name: str) -> ObservedEndpoint | None:
         answer.get("EndpointConfigName", ""),
         answer.get("FailureReason"),
         (answer.get("PendingDeploymentSummary") or {}).get("EndpointConfigName"),
+    )
+
+
+def variants(cloud: Cloud, config: str) -> tuple[Variant, ...]:
+    """What an endpoint config holds; nothing where it was deleted."""
+    named = {"EndpointConfigName": config}
+    return as_variants(describe(cloud, "sagemaker", "describe_endpoint_config", named) or {})
+
+
+def as_variants(found: Mapping[str, Any]) -> tuple[Variant, ...]:
+    """The variants in DescribeEndpointConfig's answer, shadows last."""
+    shadows = found.get("ShadowProductionVariants") or []
+    return tuple(
+        Variant.from_request(one, shadow=one in shadows)
+        for one in [*(found.get("ProductionVariants") or []), *shadows]
     )
 
 

@@ -127,7 +127,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         attempt = tuning_steps(desired.job, observed, steps, same)
     else:
         attempt = _training(desired.job, observed.jobs, steps, same)
-    serving = desired.serving(attempt)
+    serving = desired.serving(attempt, observed.endpoint.variants if observed.endpoint else ())
     serving_steps(serving, observed, steps, same)
     endpoint_steps(desired, serving.endpoint, observed, steps, same)
     if desired.retrained and not desired.kept:

@@ -16,7 +16,8 @@ decided in plan.py.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from infra.channels import Channel
@@ -34,12 +35,22 @@ from infra.images import (
 from infra.package import File, combine, digest_of, short
 from infra.policy import building_grants, execution_grants, trust
 from infra.requests import Request, tagged
-from infra.rollout import Rollout, rollout
+from infra.rollout import Beside, Rollout, beside, rollout
 from infra.security import Security
-from infra.serving import METRICS_SECONDS, Hosting, Served, Serving, serving
+from infra.serving import (
+    CANDIDATE,
+    METRICS_SECONDS,
+    VARIANT,
+    Hosting,
+    Served,
+    Serving,
+    Variant,
+    serving,
+)
 from infra.steps import Call
 from infra.training_job import TrainingJob
 from infra.tuning import TuningJob, children_at_a_time
+from infra.units import rounded
 
 if TYPE_CHECKING:
     from infra.project import Settings
@@ -265,6 +276,7 @@ class Desired:
         served_by: the URI of the image that serves.
         hosting: on what it serves.
         rollout: how traffic moves to a new version; None: all at once.
+        beside: how a new version is to serve beside the old one; None: it takes its place.
         retrained: the model that last won a retraining, if any.
     """
 
@@ -278,6 +290,7 @@ class Desired:
     served_by: str
     hosting: Hosting
     rollout: Rollout | None
+    beside: Beside | None
     tags: tuple[tuple[str, str], ...]
     retrained: Retrained | None = None
 
@@ -287,13 +300,32 @@ class Desired:
         same = self.retrained is not None and self.retrained.base == self.job.name(1)
         return self.retrained if same else None
 
-    def serving(self, attempt: int) -> Serving:
-        """Model, endpoint config and endpoint for the given attempt of the job, or what is kept."""
+    def serving(self, attempt: int, running: Sequence[Variant] = ()) -> Serving:
+        """Model, endpoint config and endpoint for the given attempt of the job, or what is kept.
+
+        Args:
+            attempt: of the job.
+            running: what the endpoint runs on, where the new version is to serve beside it.
+        """
         job, data = self.job.name(attempt), self.job.model_data(attempt)
         if self.kept:
             job, data = self.kept.job, self.kept.data
         served = Served(job, data, self.served_by, self.role.arn)
-        return serving(self.project, served, self.hosting, self.tags)
+        alone = serving(self.project, served, self.hosting, self.tags)
+        old = next((one for one in running if one.name == VARIANT), None)
+        if self.beside is None or old is None or old.model == alone.model.name:
+            return alone
+        share, shadow = self.beside.share, self.beside.shadow
+        return serving(
+            self.project,
+            served,
+            self.hosting,
+            self.tags,
+            name=CANDIDATE,
+            weight=share,
+            shadow=shadow,
+            beside=[replace(old, weight=1.0 if shadow else rounded(1 - share, 6))],
+        )
 
 
 def bucket_name(aws: Aws, account: Account) -> str:
@@ -402,6 +434,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
             else METRICS_SECONDS,
         ),
         rollout=watched,
+        beside=beside(settings.endpoint),
         tags=tags,
     )
 

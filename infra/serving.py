@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from infra.package import digest_of, short
 from infra.requests import Request, Tags, tagged
@@ -89,6 +90,20 @@ class Variant:
     weight: float = 1.0
     shadow: bool = False
     serverless: Serverless | None = None
+
+    @classmethod
+    def from_request(cls, told: Mapping[str, Any], *, shadow: bool) -> Variant:
+        """The variant that `request` made, as DescribeEndpointConfig tells it."""
+        alone = told.get("ServerlessConfig")
+        return cls(
+            told["VariantName"],
+            told["ModelName"],
+            told.get("InstanceType"),
+            told.get("InitialInstanceCount", 1),
+            told.get("InitialVariantWeight", 1.0),
+            shadow,
+            Serverless(alone["MemorySizeInMB"], alone["MaxConcurrency"]) if alone else None,
+        )
 
     def request(self) -> Request:
         """The variant as CreateEndpointConfig takes it."""

@@ -8,16 +8,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from infra.aws import Cloud
 from infra.client import Client, ContainerError
+from infra.serving import Serving
 from shared.errors import DeploymentError, InputError
+
+if TYPE_CHECKING:
+    from shared.bundle import Bundle
+    from shared.golden import Golden
 
 TOLERANCE = 1e-5
 
 
 class WrongAnswerError(DeploymentError):
     """What serves is not what was trained."""
+
+
+def asked(cloud: Cloud, serving: Serving, bundle: Bundle, build: Path) -> tuple[Client, Golden]:
+    """Whom to ask about a version that serves, and which golden rows.
+
+    Beside the old version it is the new one's variant. A shadow's answers reach nobody, so there
+    the old version is asked about its own rows; the shadow's container replayed its own at start.
+
+    Args:
+        cloud: where it serves.
+        serving: what serves.
+        bundle: of the new version.
+        build: directory for what has to be fetched.
+    """
+    from infra.outputs import fetch_bundle
+
+    name, runtime = serving.endpoint.name, cloud.client("sagemaker-runtime")
+    first, newest = serving.config.variants[0], serving.config.newest
+    if newest.shadow:
+        model = cloud.call("sagemaker", "describe_model", {"ModelName": first.model})
+        uri = model["PrimaryContainer"]["ModelDataUrl"]
+        return Client(name, runtime), fetch_bundle(cloud, uri, build / "before").golden
+    return Client(name, runtime, None if newest is first else newest.name), bundle.golden
 
 
 def verify(

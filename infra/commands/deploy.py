@@ -243,15 +243,14 @@ class Deployment:
 
     def _verify(self, cloud: Cloud, plan: Plan, build: Path) -> tuple[Bundle, int]:
         from infra.apply import withdraw
-        from infra.client import Client
         from infra.outputs import fetch_bundle
-        from infra.smoke import WrongAnswerError, verify
+        from infra.smoke import WrongAnswerError, asked, verify
 
         assert self._executor is not None
         bundle = fetch_bundle(cloud, plan.serving.model.data, build)
-        client = Client(plan.serving.endpoint.name, cloud.client("sagemaker-runtime"))
+        client, golden = asked(cloud, plan.serving, bundle, build)
         try:
-            return bundle, verify(client, bundle.golden.records, bundle.golden.predictions)
+            return bundle, verify(client, golden.records, golden.predictions)
         except WrongAnswerError as failure:
             withdraw(plan, self._executor, failure)
             raise

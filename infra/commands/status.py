@@ -205,6 +205,8 @@ def screen(
         rows.append(
             ("config", f"{name}: {_fleet(variant, actual.get(variant['VariantName'], {}))}")
         )
+    if endpoint and config:
+        rows += _beside(cloud, project, config)
     name = variants[-1]["ModelName"] if variants else _last(record, "model")
     model = _look(cloud, "model", name)
     if model:
@@ -242,6 +244,19 @@ def _fleet(variant: dict[str, Any], actual: dict[str, Any]) -> str:
     has = actual.get("CurrentInstanceCount", wanted)
     now = f", {has} now" if has != wanted else ""
     return f"{wanted} × {variant['InstanceType']}{now}"
+
+
+def _beside(cloud: Cloud, project: str, config: dict[str, Any]) -> list[tuple[str, str]]:
+    """The versions that serve beside each other, where there are several."""
+    from datetime import UTC, datetime
+
+    from infra.observe import as_variants
+    from infra.traffic import shares
+
+    found = as_variants(config)
+    if len(found) == 1:
+        return []
+    return shares(cloud, project, config["EndpointConfigName"], found, datetime.now(UTC))
 
 
 def _search(search: dict[str, Any]) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from infra import local
 from infra.aws import LocalSession
 from infra.lock import Lock
 from infra.progress import Lines
-from infra.record import RecordStore
+from infra.record import RecordStore, Release
 from tests.support import projects
 from tests.support.quick_training import FAILING, TRAIN, Place, Said, ready
 
@@ -263,6 +263,69 @@ def test_a_version_that_answers_wrongly_is_taken_back(
     assert "golden row 0" in told["reason"]
     config = next(line for line in status.splitlines() if "config" in line)
     assert config in place.run("status").out
+
+
+def test_rollback_brings_the_release_before_back_and_deploy_the_new_one(
+    deployed: Said, place: Place
+) -> None:
+    configs = [one.config for one in releases(place) if one.outcome == "live"]
+    said = place.run("rollback")
+    assert said.code == 0, said.err
+    assert "serves release 1" in said.out
+    assert configs[0] in place.run("status").out
+    assert place.run("rollback", "--to", "1").err.startswith("error: endpoint small: release 1")
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    assert [one.config for one in releases(place) if one.outcome == "live"] == [
+        *configs, configs[0], configs[1],
+    ]  # fmt: skip
+
+
+def test_a_version_is_tried_beside_the_old_one_and_promoted(deployed: Said, place: Place) -> None:
+    file = place.project / "project.toml"
+    good = file.read_text()
+    assert "none to promote" in place.run("promote").err
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.4xlarge"\nab = { share = "20%" }\n')
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    told = evidence(place, said.out)
+    assert told["golden_after"]["agreed"] == told["golden_after"]["rows"]
+    shown = place.run("status").out
+    assert re.search(r"AllTraffic +small-\w+: 80% of the answers", shown)
+    assert re.search(r"Candidate +small-\w+: 20% of the answers; .* [1-9]\d* requests, 0", shown)
+    assert "No changes" in place.run("deploy").out
+    said = place.run("promote")
+    assert said.code == 0, said.err
+    shown = place.run("status").out
+    assert "Candidate" not in shown
+    assert "1 × ml.c5.4xlarge" in shown
+    assert "No changes" in place.run("deploy").out
+    file.write_text(good)
+
+
+def test_a_shadow_gets_copies_and_rollback_ends_it(deployed: Said, place: Place) -> None:
+    file = place.project / "project.toml"
+    good = file.read_text()
+    before = releases(place)[-1].config
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.9xlarge"\nshadow = { share = 1.0 }\n')
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    assert place.run("invoke").code == 0
+    shown = place.run("status").out
+    assert re.search(r"Candidate +small-\w+: copies of 100% of the requests", shown)
+    said = place.run("rollback")
+    assert said.code == 0, said.err
+    assert before in place.run("status").out
+    file.write_text(good)
+
+
+def releases(place: Place) -> tuple[Release, ...]:
+    """What the record says was rolled out."""
+    running = local.find(place.directory / "cloud")
+    assert running is not None
+    cloud = LocalSession(running)
+    bucket = f"sagemaker-{cloud.account.region}-{cloud.account.id}"
+    return RecordStore(cloud, bucket, "small").load().releases
 
 
 def test_training_that_fails_is_told_with_its_reason_and_the_old_version_serves(

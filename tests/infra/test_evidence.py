@@ -44,7 +44,7 @@ def golden(*predictions: Any) -> Golden:
 def test_a_reading_counts_what_agreed_and_what_failed() -> None:
     rows = golden({"value": 1.0}, {"value": 2.0}, {"value": 3.0})
     client = Scripted({"value": 1.0}, {"value": 2.5}, ContainerError("broken"))
-    reading = read(client, "small-0", rows)
+    reading = read(client, rows, "small-0")
     assert (reading.rows, reading.agreed, reading.failed) == (3, 1, 1)
     assert (reading.median, reading.p99) == (3.0, 3.0)
     assert reading.told() == (
@@ -53,7 +53,7 @@ def test_a_reading_counts_what_agreed_and_what_failed() -> None:
 
 
 def test_a_version_that_answers_nothing_has_no_times() -> None:
-    reading = read(Scripted(ContainerError("broken")), "small-0", golden({"value": 1.0}))
+    reading = read(Scripted(ContainerError("broken")), golden({"value": 1.0}), "small-0")
     assert reading.told() == "0 of 1 golden rows as trained, 1 failed"
 
 
