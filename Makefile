@@ -10,7 +10,7 @@ ON  := --project "$$PROJECT" --target "$$TARGET"
 export PROJECT TARGET DATA LABEL NAME OF TO
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak fuzz clean openapi
+.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak demo-rollback soak-deploy fuzz clean openapi
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -72,6 +72,12 @@ soak: .venv/dev.stamp  ## kill training jobs 200 times with kill -9 and compare 
 
 fuzz: .venv/dev.stamp  ## 100,000 spoilt requests to a real server, good ones between; 1,000 spoilt bundles
 	@$(PY) -m tests.fuzz
+
+demo-rollback: .venv/dev.stamp  ## a broken version is caught while clients ask, and none of them notices: three minutes at most
+	@$(PY) -m benchmarks.demo_rollback
+
+soak-deploy: .venv/dev.stamp  ## update, rollback, scaling out and in under load: 50,000 requests, none may fail
+	@$(PY) -m tests.soak_deploy
 
 bench-%: .venv/dev.stamp  ## print a figure a line; exit 1 when a must is missed
 	@$(PY) -m benchmarks.$(subst -,_,$*)

@@ -7,6 +7,7 @@ CloudWatch, are left out.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from infra.aws import Cloud
@@ -54,12 +55,22 @@ class LogTail:
             self._tokens[stream] = token
 
 
-def last_lines(cloud: Cloud, group: str, prefix: str, count: int) -> list[str]:
-    """The last lines of the newest streams of a group."""
+def last_lines(
+    cloud: Cloud, group: str, prefix: str, count: int, since: datetime | None = None
+) -> list[str]:
+    """The last lines of the newest streams of a group.
+
+    Args:
+        cloud: where it is.
+        group: its name.
+        prefix: of the streams' names.
+        count: how many lines.
+        since: when the streams must have begun, at the earliest.
+    """
     lines: list[str] = []
     if count < 1:
         return lines
-    for stream in reversed(streams(cloud, group, prefix)):
+    for stream in reversed(streams(cloud, group, prefix, since)):
         answer = describe(
             cloud,
             "logs",
@@ -83,8 +94,8 @@ def _said(answer: dict[str, Any]) -> list[str]:
     return [line for line in lines if not line.startswith('{"_aws":')]
 
 
-def streams(cloud: Cloud, group: str, prefix: str) -> list[str]:
-    """Names of the streams of a group that begin with `prefix`, oldest first."""
+def streams(cloud: Cloud, group: str, prefix: str, since: datetime | None = None) -> list[str]:
+    """Names of the streams of a group that begin with `prefix`, oldest first; see `last_lines`."""
     place: dict[str, object] = {"logGroupName": group}
     if prefix:
         place["logStreamNamePrefix"] = prefix
@@ -95,4 +106,6 @@ def streams(cloud: Cloud, group: str, prefix: str) -> list[str]:
             break
         place["nextToken"] = answer["nextToken"]
     found.sort(key=lambda stream: stream.get("creationTime", 0))
-    return [stream["logStreamName"] for stream in found]
+    earliest = since.timestamp() * 1000 if since else 0
+    young = [one for one in found if one.get("creationTime", earliest) >= earliest]
+    return [stream["logStreamName"] for stream in young]

@@ -45,11 +45,16 @@ class Stage:
 
 
 class Rolling:
-    """An update as it is seen look by look; shares are counted from the waits that were seen."""
+    """An update as it is seen look by look; shares are counted from the waits that were seen.
+
+    Attributes:
+        began: when SageMaker began with it, where that was seen.
+    """
 
     def __init__(self) -> None:
         self._waits: list[datetime] = []
         self._alarmed: dict[str, str] = {}
+        self.began: datetime | None = None
 
     @property
     def alarmed(self) -> dict[str, str]:
@@ -59,6 +64,8 @@ class Rolling:
     def stage(self, endpoint: Mapping[str, Any], now: datetime | None = None) -> Stage:
         """Where the update is by DescribeEndpoint's answer."""
         status = str(endpoint["EndpointStatus"])
+        pending = endpoint.get("PendingDeploymentSummary") or {}
+        self.began = pending.get("StartTime") or self.began
         if status == "RollingBack":
             return Stage("going back to the old version")
         last = _last_status(endpoint)

@@ -167,7 +167,7 @@ class Watch:
         else:
             reason = f"is {status}: {why or 'SageMaker gives no reason'}"
         for name, numbers in self._rolling.alarmed.items():
-            reason = f"{reason.rstrip('. ')}. Alarm {name} went off: {numbers}"
+            reason = f"{reason.rstrip('. ')}. Alarm {name} went off: {numbers.rstrip('. ')}"
         raise FailedError(
             reason,
             where=f"endpoint {wait.name}",
@@ -240,7 +240,7 @@ class Watch:
         """What the reason means, and the last lines of the log."""
         more = f"All of the log: python -m infra logs {flag}"
         try:
-            lines = last_lines(self._cloud, group, prefix, _SHOWN_LINES)
+            lines = last_lines(self._cloud, group, prefix, _SHOWN_LINES, self._rolling.began)
         except Exception as error:
             told = f"Its log cannot be shown: {explain(error, group)}"
         else:

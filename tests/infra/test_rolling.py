@@ -55,7 +55,11 @@ def endpoint(
         "EndpointStatus": "Updating",
         "EndpointConfigName": "old",
         "LastDeploymentConfig": deployment,
-        "PendingDeploymentSummary": {"EndpointConfigName": "new", "ProductionVariants": [variant]},
+        "PendingDeploymentSummary": {
+            "EndpointConfigName": "new",
+            "ProductionVariants": [variant],
+            "StartTime": START,
+        },
     }
 
 
@@ -122,9 +126,19 @@ class Rolled(FakeCloud):
                 "FailureReason": "Alarms in ALARM state: slow",
             },
         ]
-        self.logs = {"AllTraffic/i-1": ["a request took 2 s"]}
+        self.logs = {"AllTraffic/i-0": ["the old one"], "AllTraffic/i-1": ["a request took 2 s"]}
         alarm = {"AlarmName": "slow", "StateReason": "Threshold Crossed: 2.0 was greater than 1.0"}
         self.alarms["slow"] = {**alarm, "StateValue": "ALARM"}
+
+    def describe_log_streams(self, **which: Any) -> dict[str, Any]:
+        moments = {"AllTraffic/i-0": -60_000, "AllTraffic/i-1": 1000}
+        start = round(START.timestamp() * 1000)
+        return {
+            "logStreams": [
+                {"logStreamName": name, "creationTime": start + moment}
+                for name, moment in moments.items()
+            ]
+        }
 
     def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N803
         return self.looks.pop(0)
@@ -147,6 +161,7 @@ def test_a_rollback_is_a_failure_with_alarm_numbers_and_log() -> None:
     assert "went back to old: Alarms in ALARM state: slow. Alarm slow went off" in failure
     assert "2.0 was greater than 1.0" in failure
     assert "| a request took 2 s" in failure
+    assert "the old one" not in failure
 
 
 def test_alarms_that_cannot_be_read_do_not_end_the_deployment() -> None:
