@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,13 +217,21 @@ def test_a_bad_row_is_told_with_its_place_and_the_next_good_one_succeeds(
     assert place.run("invoke").code == 0
 
 
-def test_new_endpoint_settings_update_it_without_training(deployed: Said, place: Place) -> None:
+CANARY = 'rollout = { percent = 40, bake = "1s", alarms = "none" }\n'
+
+
+def test_new_endpoint_settings_update_it_in_steps_without_training(
+    deployed: Said, place: Place
+) -> None:
     file = place.project / "project.toml"
-    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.large"\n')
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.large"\n' + CANARY)
     assert "Traffic moves to the new version" in place.run("plan").out
     said = place.run("deploy")
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.large"\n')
     assert said.code == 0, said.err
     assert "trial" not in said.out
+    for share in (40, 100):
+        assert f"watching the new version: {share} % of the traffic, 1.0 s" in said.out
     assert "1 × ml.c5.large" in place.run("status").out
     told = evidence(place, said.out)
     for reading in (told["golden_before"], told["golden_after"]):
@@ -243,6 +252,32 @@ def evidence(place: Place, said: str) -> dict[str, Any]:
     written = s3.get_object(Bucket=bucket, Key=key.replace("report.md", "evidence.json"))
     document: dict[str, Any] = json.loads(written["Body"].read())
     return document
+
+
+def test_an_alarm_brings_the_old_version_back_and_the_command_fails(
+    deployed: Said, place: Place
+) -> None:
+    file = place.project / "project.toml"
+    good, config = file.read_text(), releases(place)[-1].config
+    alarm = {"AlarmName": "mine", "MetricName": "m", "Namespace": "n", "Statistic": "Sum"}
+    rule = {"Period": 3600, "EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold"}
+    running = local.find(place.directory / "cloud")
+    assert running is not None
+    cloudwatch = running.session().client("cloudwatch")
+    cloudwatch.put_metric_alarm(**alarm, **rule, Threshold=1.0)
+    time.sleep(1)  # it is judged once when it is new, and then not for an hour
+    cloudwatch.set_alarm_state(AlarmName="mine", StateValue="ALARM", StateReason="7 were too many")
+    line = 'rollout = { bake = "30s", alarms = ["mine"] }\n'
+    file.write_text(TOML + '[endpoint]\ninstance = "ml.c5.xlarge"\n' + line)
+    said = place.run("deploy")
+    file.write_text(good)
+    assert said.code == 1
+    assert f"went back to {config}" in said.err
+    assert "Alarm mine went off: 7 were too many" in said.err
+    assert releases(place)[-1].outcome == "rolled back"
+    told = evidence(place, said.err)
+    assert (told["outcome"], told["alarms"]) == ("failed", {"mine": "ALARM: 7 were too many"})
+    assert config in place.run("status").out
 
 
 def test_a_version_that_answers_wrongly_is_taken_back(
