@@ -209,11 +209,19 @@ def _watching(desired: Desired) -> Iterator[Grant]:
         {
             "cloudwatch:DeleteAlarms": "a version's alarms go with it",
             "cloudwatch:PutMetricAlarm": "a new version is watched while it takes over",
+            "cloudwatch:TagResource": "an alarm is created with the project's tags",
         },
         tuple(
             _arn(desired, "cloudwatch", f"alarm:{desired.project}-{_DIGEST}-{kind}-??????")
             for kind in ALARMS
         ),
+    )
+
+
+    yield Grant(
+        "Figures",
+        {"cloudwatch:GetMetricData": "requests and failures of both versions go into the evidence"},
+        ("*",),
     )
 
 
