@@ -130,14 +130,18 @@ def endpoint_steps(
             wait=ready if coming == endpoint.config else Wait("endpoint", endpoint.name, limit),
         )
     if coming != endpoint.config:
-        made, known, names = _new_alarms(desired, endpoint, coming, observed)
-        steps += made
-        same += known
-        if desired.rollout:
+        reason = f"runs on {seen.config}"
+        if desired.rollout and {one.name for one in seen.variants} <= {VARIANT}:
+            made, known, names = _new_alarms(desired, endpoint, coming, observed)
+            steps += made
+            same += known
             endpoint = replace(endpoint, deployment=desired.rollout.request(names))
+        elif desired.rollout:
+            # SageMaker moves traffic in steps only between variants of the same names.
+            reason += ", beside a candidate: all at once"
         step(
             "update",
-            f"runs on {seen.config}",
+            reason,
             call=Call("sagemaker", "update_endpoint", endpoint.update_request()),
             wait=ready,
             undo=Call(

@@ -69,7 +69,7 @@ class ObservedEndpoint:
     Attributes:
         config: what it runs on.
         pending: what an update under way will have it run on.
-        variants: of what it runs on, where a new version is to serve beside them.
+        variants: of what it runs on, where the way to a new version depends on them.
     """
 
     name: str
@@ -119,7 +119,7 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
     jobs = tuning_jobs(cloud, job) if isinstance(job, TuningJob) else training_jobs(cloud, job)
     models, configs = set(), set()
     seen = endpoint(cloud, desired.project)
-    if seen and desired.beside and seen.status in _SERVES:
+    if seen and (desired.beside or desired.rollout) and seen.status in _SERVES:
         seen = replace(seen, variants=variants(cloud, seen.config))
     if desired.kept or (jobs and jobs[-1].bundle):
         serving = desired.serving(len(jobs), seen.variants if seen else ())

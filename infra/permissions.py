@@ -217,7 +217,6 @@ def _watching(desired: Desired) -> Iterator[Grant]:
         ),
     )
 
-
     yield Grant(
         "Figures",
         {"cloudwatch:GetMetricData": "requests and failures of both versions go into the evidence"},

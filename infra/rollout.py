@@ -163,6 +163,15 @@ def refusals(section: EndpointSection) -> Iterator[ProjectError]:
             where="endpoint.rollout",
             cure=f"Leave rollout or {which} out",
         )
+    if section.mode == "serverless":
+        for key in ("rollout", "shadow", "ab"):
+            if getattr(section, key):
+                yield ProjectError(
+                    "a serverless endpoint has one variant, and moves to a new one at once",
+                    where=f"endpoint.{key}",
+                    cure='Leave it out, or write mode = "realtime"',
+                )
+        return
     if section.rollout:
         yield from _misplaced(section.rollout)
         made = rollout(section.rollout)

@@ -15,6 +15,7 @@ from infra.plan import plan
 from infra.record import RecordStore
 from infra.resources import Desired
 from infra.rollout import Thresholds
+from infra.serving import Variant
 from infra.teardown import teardown
 from shared.errors import DeploymentError
 from tests.support import projects
@@ -126,6 +127,17 @@ def test_without_a_rollout_there_are_no_alarms(tmp_path: Path) -> None:
     (update,) = plan(want, running(want, OLD.config)).steps
     assert update.call
     assert "DeploymentConfig" not in update.call.parameters
+
+
+def test_from_two_versions_to_one_the_traffic_moves_at_once(tmp_path: Path) -> None:
+    want = wanted(tmp_path, toml=CANARY)
+    seen = running(want, OLD.config)
+    assert seen.endpoint
+    both = tuple(Variant(name, "model", "ml.m5.large") for name in ("AllTraffic", "Candidate"))
+    (update,) = plan(want, replace(seen, endpoint=replace(seen.endpoint, variants=both))).steps
+    assert update.call
+    assert "DeploymentConfig" not in update.call.parameters
+    assert "all at once" in update.reason
 
 
 def test_the_first_creation_has_nothing_to_be_compared_with(tmp_path: Path) -> None:

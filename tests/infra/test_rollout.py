@@ -162,6 +162,12 @@ def test_a_value_that_aws_would_refuse_is_told_with_what_is_allowed(
     assert "endpoint." in str(refused.value)
 
 
+def test_a_serverless_endpoint_has_no_steps_and_no_second_variant() -> None:
+    section = settings("rollout = {}").model_copy(update={"mode": "serverless"})
+    (refused,) = refusals(section)
+    assert refused.where == "endpoint.rollout"
+
+
 def test_the_new_version_beside_the_old_one_is_a_shadow_or_gets_a_share() -> None:
     assert beside(settings('shadow = { share = "20%" }')) == Beside(0.2, shadow=True)
     assert beside(settings("ab = { share = 0.1 }")) == Beside(0.1, shadow=False)
