@@ -177,13 +177,13 @@ def test_a_model_that_answers_wrongly_is_taken_back_and_forgotten(
 
 
 def test_a_model_that_wins_serves_and_deploy_keeps_it(place: Deployed) -> None:
-    before = place.line("model")
+    before = place.line("bundle")
     said = place.retrain("win")
     assert said.code == 0, said.err
     assert f"{WORDS}: deployed" in said.out
     assert "update endpoint small" in said.out
     assert "small: the new model serves and is verified" in said.out
-    assert place.line("model") != before
+    assert place.line("bundle") != before
     assert place.line("retrained").startswith("from small-")
     assert "No changes: small is InService" in place.run("deploy").out
     assert place.run("plan").out.rstrip().endswith("No changes.")
