@@ -29,12 +29,15 @@ from shared.files import sha256
 
 # IAM and SageMaker answer from copies that may lag behind what was just made.
 _LAG_SECONDS = 60.0
+# The last is CodeBuild's.
+_LAG_CODES = ("ValidationException", "NoSuchEntity", "InvalidInputException")
 _LAG_WORDS = (
     "could not assume role",
     "please ensure that the role exists",
     "could not find",
     "cannot be found",
     "not found",
+    "not authorized to perform: sts:assumerole",
 )
 # Said in the same words, but no wait would help.
 _FINAL_WORDS = ("requested image",)
@@ -322,6 +325,4 @@ def _lagging(error: Exception) -> bool:
     words = text_of(error).lower()
     if any(part in words for part in _FINAL_WORDS):
         return False
-    return code_of(error) in ("ValidationException", "NoSuchEntity") and any(
-        part in words for part in _LAG_WORDS
-    )
+    return code_of(error) in _LAG_CODES and any(part in words for part in _LAG_WORDS)

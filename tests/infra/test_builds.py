@@ -26,7 +26,7 @@ from shared.errors import DeploymentError
 from tests.infra.test_security import AWS, KEY
 from tests.support import dockerfile, projects
 from tests.support.deployments import ACCOUNT, deploy, planned, wanted
-from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_cloud import FakeCloud, refused
 
 DIGEST = f"python@sha256:{'d' * 64}"
 DOCKER = f"""#!/bin/sh
@@ -190,6 +190,23 @@ def test_a_build_that_fails_tells_its_last_lines_and_nothing_is_trained(
     cloud.build_ends = "SUCCEEDED"  # what is there already is no obstacle the second time
     deploy(cloud, want, tmp_path / "build")
     assert cloud.jobs
+
+
+def test_a_role_that_codebuild_does_not_know_yet_is_waited_for(
+    want: Desired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = FakeCloud(local=False)
+    create, refusals = cloud.create_project, iter(range(2))
+
+    def soon(**request: Any) -> None:
+        if next(refusals, None) is not None:
+            message = "CodeBuild is not authorized to perform: sts:AssumeRole on service role."
+            raise refused("CreateProject", "InvalidInputException", message)
+        create(**request)
+
+    monkeypatch.setattr(cloud, "create_project", soon)
+    deploy(cloud, want, tmp_path / "build")
+    assert cloud.build_projects == {"small-image"}
 
 
 def test_both_ways_build_the_same() -> None:

@@ -85,3 +85,18 @@ def test_a_wheel_s_long_name_fits_into_the_archive(tmp_path: Path) -> None:
     files = vendored(b"", tmp_path / "cache", Pip(LONG))
     one = write_archive(files, tmp_path / "one.tar.gz").read_bytes()
     assert one == write_archive(files, tmp_path / "two.tar.gz").read_bytes()
+
+
+@pytest.mark.slow
+def test_aws_s_own_toolkit_unpacks_the_archive_from_a_channel(tmp_path: Path) -> None:
+    from sagemaker_training import files
+
+    sent = {"train.py": b"code", **vendored(b"onnx==1\n", tmp_path / "cache", Pip(LONG))}
+    archive = write_archive(sent, tmp_path / "code/sourcedir.tar.gz")
+    files.download_and_extract(str(archive), str(tmp_path / "unpacked"))
+    found = {
+        str(path.relative_to(tmp_path / "unpacked")): path.read_bytes()
+        for path in (tmp_path / "unpacked").rglob("*")
+        if path.is_file()
+    }
+    assert found == sent
