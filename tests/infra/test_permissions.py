@@ -15,6 +15,7 @@ import botocore
 import botocore.session
 import pytest
 
+from infra.__main__ import main
 from infra.grants import Grant, document
 from infra.package import ROOT
 from infra.permissions import deploying, invoking
@@ -238,3 +239,20 @@ def test_whatever_infra_calls_is_in_the_deployer_s_policy(tmp_path: Path) -> Non
             actions = iam.S3.get(name, [f"s3:{name}"]) if service == "s3" else [f"{prefix}:{name}"]
             missing = set(actions) - allowed - OF_THE_LOCAL_CLOUD
             assert not missing, f"{missing}: say in infra/permissions.py on what, and why"
+
+
+def test_make_policy_prints_each_with_reasons_and_one_as_iam_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("infra.prepare.ROOT", tmp_path)
+    monkeypatch.setenv("LOCAL_CLOUD_ROOT", str(tmp_path / "cloud"))
+    project = str(projects.make(tmp_path / "project"))
+    assert main(["policy", "--project", project]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.keys() == {"deployer", "execution", "invoke", "bucket"}
+    for name in ("deployer", "execution", "invoke"):
+        assert told[name]["reasons"].keys() == iam.actions(told[name]["policy"])
+    for name, each in told.items():
+        assert main(["policy", "--project", project, "--of", name]) == 0
+        assert json.loads(capsys.readouterr().out) == each["policy"]
+    assert not (tmp_path / "cloud").exists()
