@@ -114,7 +114,8 @@ class Connections:
         """Called while connections wait."""
         for _ in range(AT_ONCE):
             held = len(self._all) + len(self._opening)
-            if held >= limits.CONNECTIONS and not self._make_room():
+            leaves = self._longest_idle() if held >= limits.CONNECTIONS else None
+            if held >= limits.CONNECTIONS and leaves is None:
                 self._look_away(FULL_SECONDS)
                 return
             least = min(self._loads)
@@ -125,6 +126,8 @@ class Connections:
             self._gave_way = False
             if not self._take():
                 return
+            if leaves is not None:
+                leaves.leave()
 
     def _take(self) -> bool:
         """Accept one connection, if one waits."""
@@ -133,6 +136,9 @@ class Connections:
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
         except OSError:  # no more files may be opened
+            leaves = self._longest_idle()
+            if leaves is not None:
+                leaves.leave()
             self._look_away(FULL_SECONDS)
             return False
         opening = self._loop.connect_accepted_socket(lambda: Connection(self), client)
@@ -158,16 +164,14 @@ class Connections:
         if not self._shut:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _make_room(self) -> bool:
-        """Close the connection that has been idle for the longest time, if one is.
+    def _longest_idle(self) -> Connection | None:
+        """The connection that makes room where there is none.
 
         One that was opened or answered just now may have its next request on the way.
         """
         before = self.now - limits.SLOW_SECONDS
         idle = [each for each in self._all if each.idle and each.since < before]
-        if idle:
-            min(idle, key=lambda connection: connection.since).leave()
-        return bool(idle)
+        return min(idle, key=lambda connection: connection.since, default=None)
 
     def _sweep(self) -> None:
         """Once a second while there are connections."""

@@ -198,8 +198,6 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio."""
-        self.since = self.site.now
-        self._unsent = self._transport.get_write_buffer_size()
         self.hold(_FULL)
 
     def resume_writing(self) -> None:
@@ -398,8 +396,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way."""
-        return not self._open and self._arriving is None and not self._beginning
+        """Nothing is under way, not even its end."""
+        if self._open or self._arriving is not None or self._beginning:
+            return False
+        return self._transport is not None and not self._transport.is_closing()
 
     def last_is(self, exchange: Exchange) -> bool:
         """Whether no other request came after this one, and its answer has somewhere to go."""
@@ -414,10 +414,11 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         lasted = now - self.since
-        if self._held & _FULL:
-            unsent = transport.get_write_buffer_size()
-            if unsent < self._unsent:
-                self._unsent, self.since = unsent, now
+        unsent, before = transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if unsent:
+            if unsent != before:
+                self.since = now
             elif lasted > limits.BODY_SECONDS:
                 self._abort()
         elif self._open:

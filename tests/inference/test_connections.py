@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import uvloop
 
 from inference import connections, limits
 from inference.connections import ABSENT, Connections
-from inference.http1 import Answerer, Exchange
+from inference.http1 import Answerer, Connection, Exchange
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -150,6 +151,59 @@ def test_when_there_is_no_room_the_connection_that_was_idle_longest_makes_it(
                 for number in (0, 2):
                     got = await loop.run_in_executor(None, clients[number].recv, 1000)
                     assert got.startswith(b"HTTP/1.1 200 ")
+
+    run(check, count=1)
+
+
+def test_when_there_is_no_room_each_that_is_let_in_makes_another_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    monkeypatch.setattr(limits, "SLOW_SECONDS", -1)
+    monkeypatch.setattr(connections, "FULL_SECONDS", 0.001)
+
+    async def check(workers: Workers) -> None:
+        [worker] = workers.workers
+        opened = []
+
+        def open_(connection: Connection) -> None:
+            opened.append(connection)
+            Connections.opened(worker, connection)
+
+        monkeypatch.setattr(worker, "opened", open_)
+        with closing(workers.connect(20)):
+            worker.open()
+            await eventually(lambda: len(opened) == 20)
+            await eventually(lambda: workers.loads == [3])
+
+    run(check, count=1)
+
+
+def test_when_no_more_files_may_be_opened_an_idle_connection_makes_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SLOW_SECONDS", -1)
+    monkeypatch.setattr(connections, "FULL_SECONDS", 0.001)
+
+    async def check(workers: Workers) -> None:
+        [worker] = workers.workers
+        worker.open()
+        with closing(workers.connect(3)) as clients:
+            await eventually(lambda: workers.loads == [3])
+            accept = socket.socket.accept
+
+            def refuse(listener: socket.socket) -> tuple[socket.socket, object]:
+                if workers.loads[0] > 2:
+                    raise OSError(errno.EMFILE, "Too many open files")
+                return accept(listener)
+
+            monkeypatch.setattr(socket.socket, "accept", refuse)
+            with closing(workers.connect(1)) as [late]:
+                late.sendall(GET)
+                await eventually(lambda: bool(workers.answerers[0].open))
+                clients[0].settimeout(30)
+                loop = asyncio.get_running_loop()
+                assert await loop.run_in_executor(None, clients[0].recv, 10) == b""
 
     run(check, count=1)
 

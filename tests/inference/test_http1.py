@@ -167,6 +167,7 @@ def test_a_flood_of_pipelined_requests_is_cut_off_and_what_was_read_is_answered(
 
 def test_a_client_that_takes_no_answers_is_not_read_and_in_the_end_left() -> None:
     client = talk(GET)
+    client.wire.unsent = 100_000
     client.connection.pause_writing()
     assert not client.wire.reading
     client.connection.resume_writing()
@@ -174,10 +175,27 @@ def test_a_client_that_takes_no_answers_is_not_read_and_in_the_end_left() -> Non
     client.connection.pause_writing()
     for _ in range(3):  # it takes some, slowly
         client.wait(limits.BODY_SECONDS)
-        client.wire.written = client.wire.written[1:]
+        client.wire.unsent -= 1
     client.wait(1)
     assert not client.wire.closed
     client.wait(limits.BODY_SECONDS + 1)
+    assert client.wire.aborted
+
+
+@pytest.mark.parametrize(
+    "data", [post(b"", "Connection: close", path="/later"), post(b"", path="/later") + b"no HTTP"]
+)
+def test_the_last_answer_may_be_taken_as_slowly_as_others(data: bytes) -> None:
+    client = talk(data)
+    client.wait(limits.BODY_SECONDS)
+    client.wire.unsent = 10_000
+    client.site.answerer.answer(client.site.answerer.later[0])
+    client.wait(limits.BODY_SECONDS)
+    assert not client.wire.aborted
+    client.wire.unsent -= 5_000
+    client.wait(limits.BODY_SECONDS)
+    assert not client.wire.aborted
+    client.wait(2)
     assert client.wire.aborted
 
 

@@ -29,12 +29,14 @@ class Wire:
         reading: whether the connection wants more.
         closed: closed, or aborted, by the connection.
         finished: nothing more will be written.
+        unsent: so many bytes have not left yet.
     """
 
     def __init__(self) -> None:
         self.written = b""
         self.reading = True
         self.closed = self.aborted = self.finished = False
+        self.unsent = 0
 
     def write(self, data: bytes) -> None:
         assert not self.closed
@@ -51,7 +53,7 @@ class Wire:
         self.reading = True
 
     def get_write_buffer_size(self) -> int:
-        return len(self.written)
+        return self.unsent
 
     def is_closing(self) -> bool:
         return self.closed
