@@ -40,9 +40,7 @@ def check_serverless(request: Mapping[str, Any]) -> None:
     variants = request["ProductionVariants"]
     if len(variants) > 1:
         raise invalid("Serverless endpoints support exactly one production variant.")
-    for name, what in EXCLUDED.items():
-        if request.get(name):
-            raise invalid(f"Serverless endpoints do not support {what} ({name}).")
+    _exclude(request)
     variant = variants[0]
     for name in OF_INSTANCES:
         if name in variant:
@@ -58,6 +56,21 @@ def check_serverless(request: Mapping[str, Any]) -> None:
         )
     if "ProvisionedConcurrency" in config:
         raise not_offered("ProvisionedConcurrency")
+
+
+def check_serverless_model(request: Mapping[str, Any]) -> None:
+    """The model of a serverless variant, as CreateModel gave it.
+
+    Raises:
+        RefusalError: with what it must not have.
+    """
+    _exclude(request)
+
+
+def _exclude(request: Mapping[str, Any]) -> None:
+    for name, what in EXCLUDED.items():
+        if request.get(name):
+            raise invalid(f"Serverless endpoints do not support {what} ({name}).")
 
 
 def check_asynchronous(request: Mapping[str, Any]) -> None:

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from infra.local.mode_checks import check_asynchronous, check_serverless, is_serverless
+from infra.local.mode_checks import (
+    check_asynchronous,
+    check_serverless,
+    check_serverless_model,
+    is_serverless,
+)
 from infra.local.model_packages import ModelPackages
 from infra.local.state import Answer, Cloud, Operation, arn, now, page
 from infra.local.tags import as_pairs
@@ -168,7 +173,9 @@ class Models:
                     f'Cannot create already existing endpoint configuration "{config_arn}".'
                 )
             for variant in _all_variants(request):
-                self.model(variant["ModelName"])
+                model = self.model(variant["ModelName"])
+                if "ServerlessConfig" in variant:
+                    check_serverless_model(model.request)
             self._configs[name] = EndpointConfig(name, config_arn, now(), request)
             self._cloud.tags[config_arn] = as_pairs(request.get("Tags", []))
         return {"EndpointConfigArn": config_arn}

@@ -50,6 +50,7 @@ def endpoint(bench: Bench, messages: tuple[str, Messages]) -> str:
             "OutputConfig": {
                 "S3OutputPath": f"s3://{BUCKET}/async/out",
                 "S3FailurePath": f"s3://{BUCKET}/async/bad/",
+                "KmsKeyId": "alias/own",
                 "NotificationConfig": {
                     "SuccessTopic": topic,
                     "ErrorTopic": topic,
@@ -108,6 +109,8 @@ def test_an_answer_comes_to_s3_and_to_the_topic(
     assert answer["OutputLocation"].startswith(f"s3://{BUCKET}/async/out/")
     assert answer["FailureLocation"].endswith("-error.out")
     body = content_of(bench, answer["OutputLocation"])
+    key = answer["OutputLocation"].removeprefix(f"s3://{BUCKET}/")
+    assert bench.s3.head_object(Bucket=BUCKET, Key=key)["SSEKMSKeyId"].endswith("alias/own")
     headers = {name.lower(): each for name, each in json.loads(body)["headers"].items()}
     assert headers["content-type"] == "text/csv"
     assert headers["accept"] == "application/x-test"

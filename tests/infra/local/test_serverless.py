@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.support.local_cloud import Bench, is_gone, until
+from tests.support.local_cloud import ROLE, Bench, is_gone, until
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +134,27 @@ def test_what_aws_excludes_is_refused(
             ProductionVariants=[serverless(bench.model(), **variant)],
             **request_,
         )
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ({"EnableNetworkIsolation": True}, "network isolation"),
+        ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "a VPC"),
+    ],
+)
+def test_a_model_in_a_network_is_not_served_without_instances(
+    bench: Bench, network: dict[str, Any], words: str
+) -> None:
+    name = bench.name("walled")
+    bench.sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=ROLE,
+        PrimaryContainer={"Image": bench.image()},
+        **network,
+    )
+    with pytest.raises(ClientError, match=f"do not support {words}"):
+        bench.config(serverless(name))
 
 
 def test_a_serverless_endpoint_has_one_variant(bench: Bench) -> None:

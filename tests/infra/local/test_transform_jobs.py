@@ -70,7 +70,7 @@ def data_log(bench: Bench, name: str) -> list[str]:
 
 
 def test_every_file_below_the_prefix_gets_its_output(bench: Bench, model: str) -> None:
-    bench.put("in/many/a.csv", "1\n2\n3\n")
+    bench.put("in/many/a.csv", "sleep 0.3\n2\n3\n")  # the first answer is the last to come
     bench.put("in/many/deep/b.csv", "about")
     job, found = run(
         bench,
@@ -86,7 +86,7 @@ def test_every_file_below_the_prefix_gets_its_output(bench: Bench, model: str) -
     assert job["TransformJobStatus"] == "Completed", job.get("FailureReason")
     assert job["CreationTime"] <= job["TransformStartTime"] <= job["TransformEndTime"]
     assert sorted(found) == ["a.csv.out", "deep/b.csv.out"]
-    assert found["a.csv.out"] == b"1\n2\n3\n"
+    assert found["a.csv.out"] == b"echo\n2\n3\n"
     about = json.loads(found["deep/b.csv.out"])
     variables = about["environment"]
     assert variables["COLOUR"] == "blue"
@@ -112,11 +112,13 @@ def test_a_manifest_of_packed_files_is_read_and_joined(bench: Bench, model: str)
         bench.put("in/list.manifest", json.dumps(manifest)),
         kind="ManifestFile",
         input={**LINES, "CompressionType": "Gzip"},
-        output={"AssembleWith": "Line", "Accept": "text/csv"},
+        output={"AssembleWith": "Line", "Accept": "text/csv", "KmsKeyId": "alias/own"},
         DataProcessing={"InputFilter": "$[1:]", "JoinSource": "Input", "OutputFilter": "$[0,-1]"},
     )
     assert job["TransformJobStatus"] == "Completed", job.get("FailureReason")
     assert found == {"packed/a.csv.gz.out": b"7,1\n8,2\n"}
+    key = f"out/{job['TransformJobName']}/packed/a.csv.gz.out"
+    assert bench.s3.head_object(Bucket=BUCKET, Key=key)["SSEKMSKeyId"].endswith("alias/own")
 
 
 def test_a_payload_of_0_is_sent_in_chunks(bench: Bench, model: str) -> None:
