@@ -19,6 +19,9 @@ from tests.support import projects
 from tests.support.deployments import Clock, deploy, planned, wanted
 from tests.support.fake_cloud import FakeCloud, refused
 
+# Before or after its effect; the call alone, or the whole program.
+FAULTS = [(False, False), (True, False), (False, True), (True, True)]
+FAULT_NAMES = ["refused", "answer lost", "killed before", "killed after"]
 CANARY = projects.TOML + '[endpoint]\nrollout = { kind = "canary" }\n'
 RECORDED = [
     "bucket",
@@ -71,26 +74,26 @@ def count_of_changes(want: Desired, build: Path) -> int:
     return cloud.changes
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["refused", "answer lost"])
+@pytest.mark.parametrize(("lost", "killed"), FAULTS, ids=FAULT_NAMES)
 def test_whichever_call_fails_the_next_run_completes_with_the_same_result(
-    want: Desired, build: Path, *, lost: bool
+    want: Desired, build: Path, *, lost: bool, killed: bool
 ) -> None:
     whole = FakeCloud()
     deploy(whole, want, build)
     for number in range(count_of_changes(want, build)):
         cloud = FakeCloud()
-        cloud.fail_at, cloud.lost = number, lost
-        with pytest.raises(DeploymentError) as caught:
+        cloud.fail_at, cloud.lost, cloud.killed = number, lost, killed
+        with pytest.raises(KeyboardInterrupt if killed else DeploymentError) as caught:
             deploy(cloud, want, build)
-        assert caught.value.where
+        assert killed or caught.value.where
         deploy(cloud, want, build)
         assert cloud.state == whole.state
         assert without_bucket(recorded(cloud, want)) == without_bucket(recorded(whole, want))
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["refused", "answer lost"])
+@pytest.mark.parametrize(("lost", "killed"), FAULTS, ids=FAULT_NAMES)
 def test_whichever_call_of_an_update_fails_the_next_run_completes_with_the_same_result(
-    want: Desired, build: Path, tmp_path: Path, *, lost: bool
+    want: Desired, build: Path, tmp_path: Path, *, lost: bool, killed: bool
 ) -> None:
     changed = wanted(tmp_path / "changed", serving="6" * 64, toml=CANARY)
     again = wanted(tmp_path / "again", serving="7" * 64, toml=CANARY)
@@ -104,8 +107,8 @@ def test_whichever_call_of_an_update_fails_the_next_run_completes_with_the_same_
         cloud = FakeCloud()
         for step in (want, changed):
             deploy(cloud, step, build)
-        cloud.fail_at, cloud.lost = cloud.changes + number, lost
-        with pytest.raises(DeploymentError):
+        cloud.fail_at, cloud.lost, cloud.killed = cloud.changes + number, lost, killed
+        with pytest.raises(KeyboardInterrupt if killed else DeploymentError):
             deploy(cloud, again, build)
         deploy(cloud, again, build)
         assert cloud.state == whole.state

@@ -31,6 +31,7 @@ class FakeCloud:
     Attributes:
         fail_at: the number of the changing call (from 0) that fails; None: none does.
         lost: whether that call takes effect all the same, and only its answer is lost.
+        killed: whether it is not the call that fails, but the program that ends there.
         lag: so many times the next creation says that it does not know what it refers to.
     """
 
@@ -40,6 +41,7 @@ class FakeCloud:
         self.changes = 0
         self.fail_at: int | None = None
         self.lost = False
+        self.killed = False
         self.lag = 0
         self.job_ends = "Completed"
         self.endpoint_ends = "InService"
@@ -104,6 +106,8 @@ class FakeCloud:
     def _fault(self, operation: str, *, before: bool) -> None:
         if self.changes == self.fail_at and before != self.lost:
             self.changes += 1
+            if self.killed:
+                raise KeyboardInterrupt
             if self.lost:
                 raise ConnectionClosedError(endpoint_url="https://cloud.test")
             raise refused(operation, "AccessDeniedException", "not allowed")
