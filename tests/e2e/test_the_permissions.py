@@ -29,22 +29,15 @@ ONLY_ON_AWS = {
         "cloudwatch:PutMetricAlarm": "a rollout with alarms is another test's",
         "cloudwatch:DeleteAlarms": "the same",
         "ecr:BatchCheckLayerAvailability": "Docker pushes an image to AWS alone",
-        "ecr:BatchGetImage": "the same",
         "ecr:CompleteLayerUpload": "the same",
-        "ecr:CreateRepository": "the same",
         "ecr:DescribeImages": "the local registry is asked in its own way",
         "ecr:GetAuthorizationToken": "the same as for pushing",
         "ecr:InitiateLayerUpload": "the same",
-        "ecr:PutImage": "the same",
         "ecr:UploadLayerPart": "the same",
-        "iam:PassRole": "no call of its own: creating jobs and models needs it",
-        "iam:TagRole": "no call of its own: CreateRole with tags needs it",
         "pricing:GetProducts": "the local cloud costs nothing",
         "s3:AbortMultipartUpload": "boto3 calls it when a large upload breaks off",
         "s3:DeleteBucket": "no test here destroys with ALL=1",
-        "s3:GetBucketPolicy": "the local cloud's bucket is there for good before the second look",
         "s3:PutBucketPolicy": "the local cloud's S3 reads no conditions, so its bucket has none",
-        "sagemaker:AddTags": "no call of its own: creating with tags needs it",
         "sagemaker:StopHyperParameterTuningJob": "no test here destroys a search that runs",
         "sagemaker:StopTrainingJob": "no test here destroys a job that runs",
         "servicequotas:ListServiceQuotas": "the local cloud has no quotas",
@@ -52,12 +45,10 @@ ONLY_ON_AWS = {
     "execution": {
         "cloudwatch:DescribeAlarms": "SageMaker looks at the alarms of a rollout as the role",
         "ecr:BatchCheckLayerAvailability": "images are pulled on AWS alone",
-        "ecr:BatchGetImage": "the same",
         "ecr:GetAuthorizationToken": "the same",
         "ecr:GetDownloadUrlForLayer": "the same",
         "logs:DescribeLogStreams": "SageMaker's agent looks; the daemon knows its streams",
         "s3:AbortMultipartUpload": "boto3 calls it when a large upload breaks off",
-        "s3:DeleteObject": "a checkpoint was deleted during training, or was not",
     },
 }
 # Called on a laptop and meant for the local cloud alone.
@@ -66,17 +57,11 @@ ONLY_LOCAL = {
     "sagemaker:ListEndpoints": "the same",
     "sagemaker:ListHyperParameterTuningJobs": "the same",
     "sagemaker:ListTrainingJobs": "the same",
-    "ecr:CreateRepository": "the local registry takes a tree in place of an image",
-    "ecr:PutImage": "the same",
-    "ecr:BatchGetImage": "the same",
-    "ecr:BatchDeleteImage": "the same",
 }
 # What the daemon does as the cloud itself, and not in a role's name.
 THE_CLOUD_ITSELF = {
     "cloudwatch:GetMetricData": "CloudWatch evaluates alarms",
     "cloudwatch:GetMetricStatistics": "the same",
-    "ecr:DescribeImages": "SageMaker pulls an image; on AWS by ecr:BatchGetImage",
-    "ecr:BatchGetImage": "the same",
 }
 
 

@@ -57,14 +57,18 @@ def needs(service: str, operation: str, parameters: Mapping[str, Any]) -> Iterat
     """What a caller must be allowed for a call."""
     if (service, operation) in FREE:
         return
-    yield from {
+    known = {
         "s3": _s3,
         "sagemaker": _sagemaker,
         "iam": _iam,
         "logs": _logs,
         "monitoring": _cloudwatch,
         "ecr": _ecr,
-    }[service](operation, parameters)
+    }
+    if service in known:
+        yield from known[service](operation, parameters)
+    else:
+        yield Need(f"{service}:{operation}", "*")
 
 
 def _arn(service: str, name: str) -> str:
