@@ -114,7 +114,7 @@ class Connections:
         """Called while connections wait."""
         for _ in range(AT_ONCE):
             held = len(self._all) + len(self._opening)
-            leaves = self._longest_idle() if held >= limits.CONNECTIONS else None
+            leaves = self._most_spare() if held >= limits.CONNECTIONS else None
             if held >= limits.CONNECTIONS and leaves is None:
                 self._look_away(FULL_SECONDS)
                 return
@@ -127,7 +127,7 @@ class Connections:
             if not self._take():
                 return
             if leaves is not None:
-                leaves.leave()
+                leaves.give_way()
 
     def _take(self) -> bool:
         """Accept one connection, if one waits."""
@@ -136,10 +136,10 @@ class Connections:
         except (BlockingIOError, InterruptedError, ConnectionError):
             return False
         except OSError:  # no more files may be opened
-            leaves = self._longest_idle()
+            leaves = self._most_spare()
             if leaves is not None:
-                leaves.leave()
-            self._look_away(FULL_SECONDS)
+                leaves.give_way()
+            self._look_away(FULL_SECONDS if leaves is None else YIELD_SECONDS)
             return False
         opening = self._loop.connect_accepted_socket(lambda: Connection(self), client)
         task = self._loop.create_task(opening)
@@ -164,14 +164,14 @@ class Connections:
         if not self._shut:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _longest_idle(self) -> Connection | None:
-        """The connection that makes room where there is none.
+    def _most_spare(self) -> Connection | None:
+        """The connection that makes room where there is none: long idle, or as good as that.
 
         One that was opened or answered just now may have its next request on the way.
         """
         before = self.now - limits.SLOW_SECONDS
-        idle = [each for each in self._all if each.idle and each.since < before]
-        return min(idle, key=lambda connection: connection.since, default=None)
+        spare = [each for each in self._all if each.since < before and each.spare]
+        return min(spare, key=lambda connection: connection.since, default=None)
 
     def _sweep(self) -> None:
         """Once a second while there are connections."""

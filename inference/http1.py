@@ -395,9 +395,10 @@ class Connection(asyncio.Protocol):
     # The end.
 
     @property
-    def idle(self) -> bool:
-        """Nothing is under way, not even its end."""
-        if self._open or self._arriving is not None or self._beginning:
+    def spare(self) -> bool:
+        """Nothing is under way but perhaps a head, or a body that is not wanted."""
+        arriving = self._arriving
+        if self._open or (arriving is not None and arriving._parts is not None):
             return False
         return self._transport is not None and not self._transport.is_closing()
 
@@ -438,6 +439,10 @@ class Connection(asyncio.Protocol):
         """Close, if no request is under way; half a head is none."""
         if not self._open and self._arriving is None:
             self._close()
+
+    def give_way(self) -> None:
+        """Close for the sake of another connection."""
+        self._close()
 
     def _go_on(self) -> bytes:
         """After a request to change the protocol the parser stops; what a new one reads first.

@@ -16,6 +16,7 @@ from inference.connections import ABSENT, Connections
 from inference.http1 import Answerer, Connection, Exchange
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+UNWANTED = b"POST /unwanted HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"
 
 
 class Silent(Answerer):
@@ -23,6 +24,10 @@ class Silent(Answerer):
 
     def __init__(self) -> None:
         self.open: list[Exchange] = []
+
+    def begins(self, exchange: Exchange) -> None:
+        if exchange.path == "/unwanted":
+            exchange.answer(404, ())
 
     def ends(self, exchange: Exchange) -> None:
         self.open.append(exchange)
@@ -175,6 +180,29 @@ def test_when_there_is_no_room_each_that_is_let_in_makes_another_leave(
             worker.open()
             await eventually(lambda: len(opened) == 20)
             await eventually(lambda: workers.loads == [3])
+
+    run(check, count=1)
+
+
+@pytest.mark.parametrize("sent", [GET[:-5], UNWANTED])
+def test_clients_that_send_half_keep_no_others_out(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    monkeypatch.setattr(connections, "FULL_SECONDS", 0.001)
+
+    async def check(workers: Workers) -> None:
+        [worker], [answerer] = workers.workers, workers.answerers
+        worker.open()
+        with closing(workers.connect(3)) as clients:
+            for client in clients:
+                client.sendall(sent)
+            await eventually(lambda: workers.loads == [3])
+            await eventually(lambda: not any(each._fresh for each in worker._all))
+            worker.now += limits.SLOW_SECONDS + 1
+            with closing(workers.connect(1)) as [another]:
+                another.sendall(GET)
+                await eventually(lambda: bool(answerer.open))
 
     run(check, count=1)
 
