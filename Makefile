@@ -7,10 +7,10 @@ PY  := .venv/bin/python
 KIT := $(PY) -m infra
 # Quoted by the shell, not by make: a path or a row may hold spaces and quotes.
 ON  := --project "$$PROJECT" --target "$$TARGET"
-export PROJECT TARGET DATA LABEL NAME OF TO
+export PROJECT TARGET DATA LABEL NAME OF TO INPUT OUTPUT KEEP
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak demo-rollback soak-deploy fuzz clean openapi
+.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak demo-rollback soak-deploy fuzz clean openapi batch
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ logs: .venv/deploy.stamp  ## the last log lines of the training job and the endp
 
 invoke: .venv/deploy.stamp  ## one prediction; DATA='{"column": value, …}' or DATA=rows.json
 	@$(KIT) invoke $(ON) $(if $(DATA),--data "$$DATA")
+
+batch: .venv/deploy.stamp  ## predictions for a whole table: INPUT=rows.csv OUTPUT=scored.csv; KEEP=id,name carries only these columns along
+	@$(KIT) batch $(ON) --input "$$INPUT" --output "$$OUTPUT" $(if $(KEEP),--keep "$$KEEP")
 
 openapi: .venv/deploy.stamp  ## the OpenAPI description of the deployed model, or of the last one trained
 	@$(KIT) openapi $(ON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import InputError
+from shared.values import LONGEST_TEXT
 
 BODY_BYTES = 6_291_456
 """The body of a request; SageMaker's own limit for InvokeEndpoint."""
@@ -13,7 +14,7 @@ ROWS = 100_000
 COLUMNS = 10_000
 """Columns that a request may name, known or not."""
 
-TEXT_LENGTH = 10_000
+TEXT_LENGTH = LONGEST_TEXT
 """Characters of one text."""
 
 UNPACKED_BYTES = 134_217_728

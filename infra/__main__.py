@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 from infra.commands import (
+    batch,
     deploy,
     destroy,
     image,
@@ -45,6 +46,7 @@ COMMANDS = {
     "rollback": rollback,
     "promote": promote,
     "invoke": invoke,
+    "batch": batch,
     "openapi": openapi,
     "status": status,
     "logs": logs,

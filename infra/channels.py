@@ -7,7 +7,7 @@ digest is that of its objects' names, sizes and ETags, so a changed object means
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os.path import expanduser
 from pathlib import Path
@@ -105,7 +105,9 @@ def _page(cloud: Caller, uri: str, parameters: Mapping[str, object]) -> dict[str
         ) from error
 
 
-def local_files(location: str, directory: Path) -> tuple[Path, ...]:
+def local_files(
+    location: str, directory: Path, suffixes: Sequence[str] = SUFFIXES
+) -> tuple[Path, ...]:
     """The CSV and Parquet files a path, a directory or a glob stands for, in order of name.
 
     Raises:
@@ -117,9 +119,9 @@ def local_files(location: str, directory: Path) -> tuple[Path, ...]:
         files = [
             child
             for child in path.iterdir()
-            if child.suffix.lower() in SUFFIXES and child.is_file()
+            if child.suffix.lower() in suffixes and child.is_file()
         ]
-        missing = f"holds no file ending in {' or '.join(SUFFIXES)}"
+        missing = f"holds no file ending in {' or '.join(suffixes)}"
     elif path.is_file():
         files, missing = [path], ""
     elif any(sign in location for sign in "*?["):

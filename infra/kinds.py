@@ -102,6 +102,13 @@ TABLE = (
         running="TrainingJobStatus",
     ),
     Kind(
+        "transform job",
+        _sagemaker("describe_transform_job", "TransformJobName"),
+        delete=_alone(_sagemaker("stop_transform_job", "TransformJobName")),
+        after="transform ended",
+        running="TransformJobStatus",
+    ),
+    Kind(
         "build project",
         lambda name: Call("codebuild", "batch_get_projects", {"names": [name]}),
         found=lambda answer: bool(answer["projects"]),

@@ -27,6 +27,7 @@ def deploying(desired: Desired) -> tuple[Grant, ...]:
         *_role(desired),
         *_jobs(desired),
         *_serving(desired),
+        *_batches(desired),
         *_watching(desired),
         *_image(desired),
         *_advice(),
@@ -184,6 +185,26 @@ def _serving(desired: Desired) -> Iterator[Grant]:
     )
 
 
+def _batches(desired: Desired) -> Iterator[Grant]:
+    yield Grant(
+        "Batches",
+        {
+            "sagemaker:AddTags": "a job is created with the project's tags",
+            "sagemaker:CreateTransformJob": "`make batch` predicts for whole tables",
+            "sagemaker:DescribeTransformJob": "is it running, and what came of it",
+            "sagemaker:StopTransformJob": "`make destroy` stops one that runs",
+        },
+        (
+            *(
+                _arn(desired, "sagemaker", f"transform-job/{desired.project}-batch-{_DIGEST}{rest}")
+                for rest in ("", "-*")
+            ),
+            # Creating one names its model, too.
+            _arn(desired, "sagemaker", f"model/{desired.project}-{_DIGEST}"),
+        ),
+    )
+
+
 def _watching(desired: Desired) -> Iterator[Grant]:
     logs = _arn(desired, "logs", "log-group:/aws/sagemaker")
     yield Grant(
@@ -192,7 +213,11 @@ def _watching(desired: Desired) -> Iterator[Grant]:
             "logs:DescribeLogStreams": "which streams a job or the endpoint has",
             "logs:GetLogEvents": "their lines are shown while one waits, and by `make logs`",
         },
-        (f"{logs}/TrainingJobs:*", f"{logs}/Endpoints/{desired.project}:*"),
+        (
+            f"{logs}/TrainingJobs:*",
+            f"{logs}/TransformJobs:*",
+            f"{logs}/Endpoints/{desired.project}:*",
+        ),
     )
     yield Grant(
         "Metrics",

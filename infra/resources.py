@@ -62,7 +62,7 @@ ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
 CHANNELS = "/opt/ml/input/data"
 CODE = "code"
 # What there is under a project's prefix in S3, beside its record.
-FOLDERS = ("checkpoints", "code", "data", "jobs", "problems", "rollouts")
+FOLDERS = ("batch", "checkpoints", "code", "data", "jobs", "problems", "rollouts")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Action = Literal["create", "update", "replace", "attach", "delete"]
-Awaited = Literal["training", "tuning", "ended", "tuning ended", "endpoint", "rest", "gone"]
+Awaited = Literal[
+    "training", "tuning", "ended", "tuning ended", "transform ended", "endpoint", "rest", "gone"
+]
 StageName = Literal["upload", "train", "endpoint"]
 STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
 # What AWS may need on top of a job's own runtime or a container's own start: capacity, images.

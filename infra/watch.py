@@ -34,6 +34,7 @@ _KINDS = {
     "ended": "training job",
     "tuning": "tuning job",
     "tuning ended": "tuning job",
+    "transform ended": "transform job",
 }
 _METRIC = re.compile(r"^\[metric\] epoch=(\d+)\s*(.*)")
 _STAGE = re.compile(r"^\[(?:stage|diagnosis|warning|drift|decision|memory)\] (.+)")
@@ -81,6 +82,7 @@ class Watch:
             "tuning": self._tuning,
             "ended": self._ended,
             "tuning ended": self._tuning_ended,
+            "transform ended": self._transform_ended,
             "endpoint": self._endpoint,
             "rest": self._rest,
             "gone": self._gone,
@@ -94,8 +96,8 @@ class Watch:
                 raise DeploymentError(
                     f"is not done after {short_time(wait.seconds)}",
                     where=f"{kind} {wait.name}",
-                    cure="It goes on: `make status` shows how far it is, and `make deploy` goes on "
-                    "waiting for it.",
+                    cure="It goes on: `make status` shows how far it is, and the same command "
+                    "waits for it again.",
                 )
             jobs, endpoints = _PAUSE["local" if self._cloud.account.local else "aws"]
             self._sleep(jobs if wait.what in _KINDS else endpoints)
@@ -141,6 +143,12 @@ class Watch:
         status = self._tuning_job(wait)["HyperParameterTuningJobStatus"]
         self._progress.status(status)
         return status not in ("InProgress", "Stopping")
+
+    def _transform_ended(self, wait: Wait, tail: LogTail | None) -> bool:
+        place = {"TransformJobName": wait.name}
+        status = self._cloud.call("sagemaker", "describe_transform_job", place)
+        self._progress.status(str(status["TransformJobStatus"]))
+        return status["TransformJobStatus"] not in ("InProgress", "Stopping")
 
     def _tuning_job(self, wait: Wait) -> dict[str, Any]:
         place = {"HyperParameterTuningJobName": wait.name}

@@ -36,6 +36,8 @@ Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 
 TIME, MISSING_TEXTS = many.TIME, many.MISSING_TEXTS
+LONGEST_TEXT = 10_000
+"""Characters of one text of a request."""
 _NUMBERS = frozenset({int, float, NoneType})
 _BOOLEANS = frozenset({bool, NoneType})
 _TEXTS = frozenset({str, NoneType})

@@ -6,6 +6,7 @@ Training is a program that hands out a ready bundle; everything else is what is 
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from infra.aws import LocalSession
 from infra.lock import Lock
 from infra.progress import Lines
 from infra.record import RecordStore, Release
+from infra.units import rounded
 from tests.support import projects
 from tests.support.quick_training import FAILING, TRAIN, Place, Said, ready
 
@@ -215,6 +217,51 @@ def test_a_bad_row_is_told_with_its_place_and_the_next_good_one_succeeds(
     assert said.err.startswith("error: ")
     assert told in said.err
     assert place.run("invoke").code == 0
+
+
+def test_a_batch_answers_every_row_and_finds_what_it_did_before(
+    deployed: Said, place: Place
+) -> None:
+    cells = [f'{row},{"far" if row == 7 else 100 + row},"B\n{row % 3}"' for row in range(300)]
+    rows, scored = place.directory / "new.csv", place.directory / "scored.csv"
+    rows.write_text("\n".join(["id,distance,carrier", *cells]) + "\n")
+    words = ("batch", "--input", str(rows), "--output", str(scored), "--keep", "id")
+    said = place.run(*words)
+    assert said.code == 3, said.err
+    assert "299 of 300 rows have a prediction" in said.out
+    assert "row 7, column 'distance': a number is needed, not 'far'" in said.out
+    listed = [json.loads(line) for line in scored.with_suffix(".errors.jsonl").open()]
+    assert [(one["row"], one["code"]) for one in listed] == [(7, "wrong_type")]
+    answers = list(csv.DictReader(scored.open()))
+    assert [int(one["id"]) for one in answers] == list(range(300))
+    row = {"distance": 104, "carrier": "B\n1"}
+    asked = place.run("invoke", "--data", json.dumps(row)).out
+    assert f'"score": {rounded(float(answers[4]["prediction.score"]), 5)}' in asked
+    scored.unlink()
+    again = place.run(*words)
+    assert again.code == 3
+    assert "no change" in again.out
+    assert list(csv.DictReader(scored.open())) == answers
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--input", "", "--output", "out.csv"], "INPUT=rows.csv"),
+        (["--input", "no-such.csv", "--output", "out.csv"], "no-such.csv"),
+        (["--input", "{rows}", "--output", "{rows}"], "is a file of the input"),
+        (["--input", "{rows}", "--output", "o.csv", "--keep", "ids"], "Did you mean 'id'"),
+        (["--input", "s3://no-such-bucket/x", "--output", "o.csv"], "no such bucket"),
+    ],
+)
+def test_a_batch_that_cannot_be_says_why_and_starts_nothing(
+    deployed: Said, place: Place, given: list[str], told: str
+) -> None:
+    rows = place.directory / "few.csv"
+    rows.write_text("id,distance,carrier\n1,2,A1\n")
+    said = place.run("batch", *(word.format(rows=rows) for word in given))
+    assert said.code == 1
+    assert told in said.err
 
 
 CANARY = 'rollout = { percent = 40, bake = "1s", alarms = "none" }\n'
