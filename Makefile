@@ -7,17 +7,17 @@ PY  := .venv/bin/python
 KIT := $(PY) -m infra
 # Quoted by the shell, not by make: a path or a row may hold spaces and quotes.
 ON  := --project "$$PROJECT" --target "$$TARGET"
-export PROJECT TARGET DATA LABEL NAME OF TO INPUT OUTPUT KEEP
+export PROJECT TARGET DATA LABEL NAME OF TO INPUT OUTPUT KEEP VERSION
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak demo-rollback soak-deploy fuzz clean openapi batch
+.PHONY: help deploy plan policy package image tune retrain promote rollback status logs invoke destroy init test lint soak demo-rollback soak-deploy fuzz clean openapi batch approve
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' Makefile
 	@printf '\n  PROJECT=%s  TARGET=%s (local or aws)\n' '$(PROJECT)' '$(TARGET)'
 
-deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: everything that is not there yet; on AWS it asks unless YES=1
-	@$(KIT) deploy $(ON) $(if $(YES),--yes)
+deploy: .venv/deploy.stamp  ## train, tune, checkpoint, deploy and verify: everything that is not there yet; on AWS it asks unless YES=1; VERSION=3: a registered one
+	@$(KIT) deploy $(ON) $(if $(YES),--yes) $(if $(VERSION),--version "$$VERSION")
 
 plan: .venv/deploy.stamp  ## what `make deploy` would change, why, and what it costs, without changing it; JSON=1 for machines
 	@$(KIT) plan $(ON) $(if $(JSON),--json)
@@ -57,6 +57,9 @@ rollback: .venv/deploy.stamp  ## bring the release before back, or release TO=nu
 
 promote: .venv/deploy.stamp  ## have the version that serves beside the old one ([endpoint].shadow or ab) take its place; on AWS it asks unless YES=1
 	@$(KIT) promote $(ON) $(if $(YES),--yes)
+
+approve: .venv/deploy.stamp  ## let a registered version serve, where the project asks for approval: VERSION=3, or the newest
+	@$(KIT) approve $(ON) $(if $(VERSION),--version "$$VERSION")
 
 destroy: .venv/deploy.stamp  ## delete what deploy created; data in S3 stays unless ALL=1; on AWS it asks unless YES=1
 	@$(KIT) destroy $(ON) $(if $(ALL),--data) $(if $(YES),--yes)

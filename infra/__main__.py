@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 from infra.commands import (
+    approve,
     batch,
     deploy,
     destroy,
@@ -45,6 +46,7 @@ COMMANDS = {
     "retrain": retrain,
     "rollback": rollback,
     "promote": promote,
+    "approve": approve,
     "invoke": invoke,
     "batch": batch,
     "openapi": openapi,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from infra import observe
 from infra.aws import Cloud, Sent
@@ -21,6 +22,7 @@ from infra.package import image_code, serving_code, write_tree
 from infra.plan import Plan
 from infra.progress import Progress
 from infra.record import Entry, RecordStore
+from infra.registry import publish_metrics, with_known_metrics
 from infra.steps import STAGES, Call, StageName, Step, Wait
 from infra.units import short_size
 from infra.watch import FailedError, Watch
@@ -38,6 +40,7 @@ _LAG_WORDS = (
     "cannot be found",
     "not found",
     "not authorized to perform: sts:assumerole",
+    "modelpackagegroup",
 )
 # Said in the same words, but no wait would help.
 _FINAL_WORDS = ("requested image",)
@@ -98,6 +101,8 @@ def carry_out(step: Step, executor: Executor) -> None:
 def _outcome(plan: Plan, stage: StageName) -> str:
     if stage == "train":
         return f"{plan.desired.job.kind} {plan.job} is complete"
+    if plan.waits and stage == "endpoint":
+        return "registered, and to be approved"
     if stage == "endpoint":
         return f"endpoint {plan.serving.endpoint.name} is InService"
     objects = [step for step in plan.of(stage) if step.kind == "object"]
@@ -165,7 +170,9 @@ class CloudExecutor:
             self._remove(step, step.call)
         elif step.call is not None:
             # The record lies in the bucket, so the bucket alone is recorded after it was made.
-            entries = [Entry(step.kind, step.name)] if step.kind in KINDS else []
+            # So is a version, which has no name before.
+            known = step.kind in KINDS and step.kind != "model package"
+            entries = [Entry(step.kind, step.name)] if known else []
             if step.kind != "bucket":
                 self.keep(entries)
             self._call(step.call)
@@ -244,8 +251,18 @@ class CloudExecutor:
             self._progress.line(f"The best of the trials is {winner.job}")
         elif call.operation == "upload_file":
             self._upload(call)
+        elif call.operation == "publish_metrics":
+            publish_metrics(self._cloud, **call.parameters)
+        elif call.operation == "create_model_package":
+            self._register(call)
         else:
             self._send(call)
+
+    def _register(self, call: Call) -> None:
+        """Its name carries a number that SageMaker gives, so it is recorded afterwards."""
+        request = with_known_metrics(self._cloud, call.parameters)
+        answer = self._send(replace(call, parameters=request))
+        self.keep([Entry("model package", answer["ModelPackageArn"])])
 
     def _upload(self, call: Call) -> None:
         path = Path(call.parameters["Filename"])
@@ -258,21 +275,19 @@ class CloudExecutor:
                 cure="Run the same command again.",
             )
 
-    def _send(self, call: Call, sent: Sent | None = None) -> None:
+    def _send(self, call: Call, sent: Sent | None = None) -> dict[str, Any]:
         end = self._clock() + _LAG_SECONDS
         pause = 0.5
         while True:
             try:
-                self._cloud.call(call.service, call.operation, call.parameters, sent)
+                return self._cloud.call(call.service, call.operation, call.parameters, sent)
             except Exception as error:
                 if _settled(error):
-                    return
+                    return {}
                 if not _lagging(error) or self._clock() > end:
                     raise
                 self._sleep(pause)
                 pause = min(2 * pause, 5.0)
-            else:
-                return
 
     def _make_image(self, call: Call) -> None:
         if call.service == "codebuild":

@@ -88,6 +88,17 @@ TABLE = (
         delete=_alone(_sagemaker("delete_model", "ModelName")),
     ),
     Kind(
+        "model package",
+        _sagemaker("describe_model_package", "ModelPackageName"),
+        delete=_alone(_sagemaker("delete_model_package", "ModelPackageName")),
+    ),
+    # After its versions: SageMaker refuses to delete one that holds some.
+    Kind(
+        "model package group",
+        _sagemaker("describe_model_package_group", "ModelPackageGroupName"),
+        delete=_alone(_sagemaker("delete_model_package_group", "ModelPackageGroupName")),
+    ),
+    Kind(
         "tuning job",
         _sagemaker("describe_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
         delete=_alone(_sagemaker("stop_hyper_parameter_tuning_job", "HyperParameterTuningJobName")),

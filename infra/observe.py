@@ -17,6 +17,7 @@ from infra.alarms import is_alarm_of
 from infra.aws import Cloud
 from infra.bucket import is_guarded
 from infra.failures import explain, is_missing
+from infra.registry import Version, versions
 from infra.resources import Bucket, Desired, Upload
 from infra.serving import Variant
 from infra.training_job import TrainingJob
@@ -96,6 +97,7 @@ class Observed:
         models, configs: the wanted names that exist, for every attempt that was observed.
         endpoint: the endpoint of the project's name.
         alarms: names of alarms: those made for the project, and the wanted ones of others.
+        versions: what is registered for the project; None: there is no group.
     """
 
     bucket: bool = False
@@ -109,6 +111,7 @@ class Observed:
     configs: frozenset[str] = frozenset()
     endpoint: ObservedEndpoint | None = field(default=None)
     alarms: frozenset[str] = frozenset()
+    versions: tuple[Version, ...] | None = None
 
 
 def observe(cloud: Cloud, desired: Desired) -> Observed:
@@ -121,8 +124,8 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
     seen = endpoint(cloud, desired.project)
     if seen and (desired.beside or desired.rollout) and seen.status in _SERVES:
         seen = replace(seen, variants=variants(cloud, seen.config))
-    if desired.kept or (jobs and jobs[-1].bundle):
-        serving = desired.serving(len(jobs), seen.variants if seen else ())
+    if desired.kept or desired.chosen or (jobs and jobs[-1].bundle):
+        serving = desired.serving(max(len(jobs), 1), seen.variants if seen else ())
         if exists(cloud, "sagemaker", "describe_model", {"ModelName": serving.model.name}):
             models.add(serving.model.name)
         name = serving.config.name
@@ -141,6 +144,7 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         configs=frozenset(configs),
         endpoint=seen,
         alarms=alarms(cloud, desired) if seen else frozenset(),
+        versions=versions(cloud, desired.project),
     )
 
 

@@ -27,6 +27,7 @@ def deploying(desired: Desired) -> tuple[Grant, ...]:
         *_role(desired),
         *_jobs(desired),
         *_serving(desired),
+        *_registry(desired),
         *_batches(desired),
         *_watching(desired),
         *_image(desired),
@@ -182,6 +183,33 @@ def _serving(desired: Desired) -> Iterator[Grant]:
         },
         # Creating and updating it names its config, too.
         (_endpoint(desired), made("endpoint-config")),
+    )
+
+
+def _registry(desired: Desired) -> Iterator[Grant]:
+    group = _arn(desired, "sagemaker", f"model-package-group/{desired.project}")
+    versions = _arn(desired, "sagemaker", f"model-package/{desired.project}/*")
+    yield Grant(
+        "Registry",
+        {
+            "sagemaker:AddTags": "it is created with the project's tags",
+            "sagemaker:CreateModelPackageGroup": "the project's versions have a place",
+            "sagemaker:DeleteModelPackageGroup": "`make destroy` takes it away",
+            "sagemaker:DescribeModelPackageGroup": "`make status`: is it there",
+        },
+        (group,),
+    )
+    yield Grant(
+        "Versions",
+        {
+            "sagemaker:CreateModelPackage": "what was trained becomes a version",
+            "sagemaker:DeleteModelPackage": "`make destroy` takes it away",
+            "sagemaker:DescribeModelPackage": "`make deploy VERSION=` lets it serve",
+            "sagemaker:ListModelPackages": "is a model registered, and approved",
+            "sagemaker:UpdateModelPackage": "`make approve`",
+        },
+        # Creating one names its group, too.
+        (group, versions),
     )
 
 

@@ -13,6 +13,7 @@ from infra.bucket import guards
 from infra.endpoint_steps import endpoint_steps, refuse_a_stranger, serving_steps
 from infra.image_steps import image_steps, of_image
 from infra.observe import Observed, ObservedJob, canonical
+from infra.registry import APPROVED, Version, package_steps, refuse_rejected
 from infra.resources import Desired, Retrained
 from infra.serving import Serving
 from infra.steps import MARGIN_SECONDS, Action, Call, StageName, Step, Unchanged, Wait
@@ -28,6 +29,8 @@ class Plan:
     Attributes:
         attempt: which attempt of the training or tuning job makes the model.
         serving: what the endpoint will run when the plan is done.
+        version: under which what serves is registered; None where a step registers it.
+        waits: whether it is registered only: somebody has to approve it first.
     """
 
     desired: Desired
@@ -35,11 +38,13 @@ class Plan:
     serving: Serving
     steps: tuple[Step, ...]
     unchanged: tuple[Unchanged, ...] = field(default=())
+    version: Version | None = None
+    waits: bool = False
 
     @property
     def job(self) -> str:
         """Name of the training or tuning job whose model is served."""
-        kept = self.desired.kept
+        kept = self.desired.kept or self.desired.chosen
         return kept.job if kept else self.desired.job.name(self.attempt)
 
     def of(self, stage: StageName) -> tuple[Step, ...]:
@@ -89,6 +94,7 @@ class Plan:
             "region": self.desired.account.region,
             "account": self.desired.account.id,
             "touches_traffic": self.traffic,
+            "waits_for_approval": self.waits,
             "steps": [
                 {
                     "action": step.action,
@@ -112,27 +118,45 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     """The steps that turn what is observed into what is desired.
 
     Raises:
-        DeploymentError: an endpoint of the project's name exists that another project made.
+        DeploymentError: an endpoint of the project's name exists that another project made; or
+            the version that is to serve was rejected.
     """
     steps: list[Step] = []
     same: list[Unchanged] = []
     refuse_a_stranger(desired, observed.endpoint)
     _bucket(desired, observed, steps, same)
     _role(desired, observed, steps, same)
-    _uploads(desired, observed, steps, same)
-    image_steps(desired, observed, steps, same)
-    if desired.kept:
+    if not desired.chosen:
+        _uploads(desired, observed, steps, same)
+        image_steps(desired, observed, steps, same)
+    if desired.chosen:
+        attempt = max(len(observed.jobs), 1)
+    elif desired.kept:
         attempt = _kept(desired.kept, observed.jobs, same)
     elif isinstance(desired.job, TuningJob):
         attempt = tuning_steps(desired.job, observed, steps, same)
     else:
         attempt = _training(desired.job, observed.jobs, steps, same)
     serving = desired.serving(attempt, observed.endpoint.variants if observed.endpoint else ())
-    serving_steps(serving, observed, steps, same)
-    endpoint_steps(desired, serving.endpoint, observed, steps, same)
+    made = desired.kept or desired.chosen
+    package = desired.package(serving, made.job if made else desired.job.name(attempt))
+    version = package_steps(package, observed.versions, steps, same)
+    waits = _waits(desired, version)
+    if not waits:
+        serving_steps(serving, observed, steps, same)
+        endpoint_steps(desired, serving.endpoint, observed, steps, same)
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]
-    return Plan(desired, attempt, serving, tuple(steps), tuple(same))
+    return Plan(desired, attempt, serving, tuple(steps), tuple(same), version, waits)
+
+
+def _waits(desired: Desired, version: Version | None) -> bool:
+    """Whether somebody has to approve what is to serve, and has not."""
+    if not desired.approval:
+        return False
+    if version:
+        refuse_rejected(version, desired.project)
+    return version is None or version.status != APPROVED
 
 
 def _bucket(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:

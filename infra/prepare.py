@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra import package
+from infra import package, registry
 from infra.aws import Cloud
 from infra.builds import has_docker
 from infra.channels import Channel, local_channel, remote_channel
@@ -34,12 +35,13 @@ def build_directory(project: str) -> Path:
     return ROOT / "build" / project
 
 
-def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
+def prepare(settings: Settings, cloud: Cloud | None, version: int | None = None) -> Plan:
     """Package the project and plan its deployment.
 
     Args:
         settings: the project.
         cloud: None for a local cloud that is not running, where nothing exists.
+        version: of the registry, which is to serve in place of what the project asks for.
 
     Raises:
         DataError: a file cannot be read, or an s3:// location is empty.
@@ -47,15 +49,17 @@ def prepare(settings: Settings, cloud: Cloud | None) -> Plan:
             to serve cannot be started there.
     """
     _refuse_container(settings, cloud.account if cloud else LOCAL_ACCOUNT)
-    return _plan(settings, cloud)
+    return _plan(settings, cloud, version)
 
 
-def _plan(settings: Settings, cloud: Cloud | None) -> Plan:
+def _plan(settings: Settings, cloud: Cloud | None, version: int | None = None) -> Plan:
     wanted = desired(
         settings, make_artifacts(settings, cloud), cloud.account if cloud else LOCAL_ACCOUNT
     )
     if cloud is None:
         return plan(wanted, Observed())
+    if version is not None:
+        wanted = replace(wanted, chosen=registry.chosen(cloud, wanted.project, version))
     record = RecordStore(cloud, wanted.bucket.name, wanted.project).load()
     wanted = kept(cloud, wanted, record)
     if wanted.bucket.name in record.of("bucket"):
@@ -178,7 +182,18 @@ def make_artifacts(settings: Settings, cloud: Cloud | None) -> Artifacts:
         channels=tuple(channels),
         serving_digest=package.tree_digest(package.image_code()),
         image_source=_image_source(settings, build) if cloud and not cloud.account.local else None,
+        commit=commit(ROOT),
     )
+
+
+def commit(root: Path) -> str | None:
+    """The commit of the code in `root`, marked where it was changed since; None without git."""
+    look = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        said = subprocess.run(look, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return said.stdout.strip() or None
 
 
 def channel(name: str, location: Location, cloud: Cloud | None) -> Channel:

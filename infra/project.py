@@ -80,6 +80,7 @@ class Settings:
         problem: what the training job is told.
         warm_start: tuning jobs with whose results the service's search begins.
         features: the project's features.py, if it has one.
+        require_approval: whether a version serves only when somebody has approved it.
     """
 
     path: Path
@@ -94,6 +95,7 @@ class Settings:
     aws: Aws
     warm_start: tuple[str, ...] = ()
     features: bytes | None = None
+    require_approval: bool = False
 
     def encoded_hyperparameters(self) -> dict[str, str]:
         """The hyperparameters as a training job takes them: JSON texts."""
@@ -223,6 +225,7 @@ class _Checked:
             aws=file.aws,
             warm_start=tuple(file.tuning.warm_start) if file.tuning else (),
             features=made[0] if made else None,
+            require_approval=file.deploy.require_approval,
         )
 
     def _location(self, key: str, text: str) -> Location:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from infra.plan import Plan
@@ -28,6 +29,7 @@ def note(
         metrics: of the bundle's manifest, by split.
     """
     serving = plan.serving
+    registered = plan.version.arn if plan.version else None
     release = Release(
         config=serving.config.name,
         model=serving.model.name,
@@ -37,12 +39,17 @@ def note(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         outcome=outcome,
         caused_by=command,
+        package=registered,
         scores=tuple((metrics or {}).get("test", {}).items()),
     )
 
     def edit(record: Record) -> Record:
         known = outcome == "live" and record.live and record.live.config == release.config
-        return record if known else record.released(release)
+        if known:
+            return record
+        # The plan did not know it yet: its last step but one made it.
+        made = record.of("model package")[-1:] if registered is None else ()
+        return record.released(replace(release, package=made[0]) if made else release)
 
     return store.change(edit)
 

@@ -34,6 +34,7 @@ from infra.images import (
 )
 from infra.package import File, combine, digest_of, short
 from infra.policy import building_grants, execution_grants, trust
+from infra.registry import Chosen, Package
 from infra.requests import Request, tagged
 from infra.rollout import Beside, Rollout, beside, rollout
 from infra.security import Security
@@ -62,7 +63,9 @@ ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
 CHANNELS = "/opt/ml/input/data"
 CODE = "code"
 # What there is under a project's prefix in S3, beside its record.
-FOLDERS = ("batch", "checkpoints", "code", "data", "jobs", "problems", "rollouts")
+FOLDERS = ("batch", "checkpoints", "code", "data", "jobs", "metrics", "problems", "rollouts")
+# On which a version can serve, where it is registered by a project without instances.
+DEFAULT_INSTANCE = "ml.m5.large"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ class Artifacts:
     The image's source is for CodeBuild; None where the image is made on this machine.
 
     The code's own digest is that of its files, so that another compressor means no other job.
+
+    Attributes:
+        commit: of the code, where it lies in a git repository.
     """
 
     code: File
@@ -89,6 +95,7 @@ class Artifacts:
     channels: tuple[Channel, ...]
     serving_digest: str
     image_source: File | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -277,7 +284,10 @@ class Desired:
         hosting: on what it serves.
         rollout: how traffic moves to a new version; None: all at once.
         beside: how a new version is to serve beside the old one; None: it takes its place.
+        lineage: where what it trains comes from, as names and values.
+        approval: whether a version serves only when somebody has approved it.
         retrained: the model that last won a retraining, if any.
+        chosen: a registered version that is to serve in place of what the project asks for.
     """
 
     project: str
@@ -292,13 +302,40 @@ class Desired:
     rollout: Rollout | None
     beside: Beside | None
     tags: tuple[tuple[str, str], ...]
+    lineage: tuple[tuple[str, str], ...] = ()
+    approval: bool = False
     retrained: Retrained | None = None
+    chosen: Chosen | None = None
 
     @property
     def kept(self) -> Retrained | None:
         """The retrained model, while the project asks for what it began with: then it serves."""
         same = self.retrained is not None and self.retrained.base == self.job.name(1)
-        return self.retrained if same else None
+        return self.retrained if same and not self.chosen else None
+
+    def package(self, serving: Serving, job: str) -> Package:
+        """What serves, as a version of the registry.
+
+        Args:
+            serving: the model.
+            job: that made it.
+        """
+        model, kept = serving.model, self.kept
+        lineage = dict(self.lineage)
+        if kept:
+            # What it learnt from is told by its own job; it began with what the project asks for.
+            lineage |= {"parent": kept.parent, "parent_bundle": kept.parent_data}
+        return Package(
+            self.project,
+            job,
+            model.data,
+            model.image,
+            self.hosting.instance or DEFAULT_INSTANCE,
+            self.bucket.name,
+            tuple(sorted(lineage.items())),
+            approved=not self.approval,
+            tags=self.tags,
+        )
 
     def serving(self, attempt: int, running: Sequence[Variant] = ()) -> Serving:
         """Model, endpoint config and endpoint for the given attempt of the job, or what is kept.
@@ -310,7 +347,10 @@ class Desired:
         job, data = self.job.name(attempt), self.job.model_data(attempt)
         if self.kept:
             job, data = self.kept.job, self.kept.data
-        served = Served(job, data, self.served_by, self.role.arn)
+        image = self.served_by
+        if self.chosen:
+            job, data, image = self.chosen.job, self.chosen.data, self.chosen.image
+        served = Served(job, data, image, self.role.arn)
         alone = serving(self.project, served, self.hosting, self.tags)
         old = next((one for one in running if one.name == VARIANT), None)
         if self.beside is None or old is None or old.model == alone.model.name:
@@ -436,7 +476,20 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         rollout=watched,
         beside=beside(settings.endpoint),
         tags=tags,
+        lineage=_lineage(artifacts),
+        approval=settings.require_approval,
     )
+
+
+def _lineage(artifacts: Artifacts) -> tuple[tuple[str, str], ...]:
+    data = combine({channel.name: channel.digest for channel in artifacts.channels})
+    found = {
+        "data": data,
+        "code": artifacts.code_digest,
+        "problem": artifacts.problem.digest,
+        **({"commit": artifacts.commit} if artifacts.commit else {}),
+    }
+    return tuple(sorted(found.items()))
 
 
 def _own_image(

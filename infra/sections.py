@@ -294,7 +294,7 @@ class EndpointSection(Section):
 class DeploySection(Section):
     """[deploy]: how a deployment is allowed."""
 
-    require_approval: Annotated[bool, _only(False)] = False
+    require_approval: bool = Field(default=False, description="true or false")
 
 
 class Aws(Section):

@@ -40,6 +40,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of deploy."""
     add_project(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask before changing AWS")
+    parser.add_argument(
+        "--version",
+        type=int,
+        metavar="N",
+        help="let a registered version serve, in place of what the project asks for",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,6 +104,7 @@ class Deployment:
         self.trials: tuple[Trial, ...] = ()
         self.page: Path | None = None
         self.declined = False
+        self._waiting: int | None = None
 
     @property
     def shown_stages(self) -> int:
@@ -107,7 +114,13 @@ class Deployment:
     @property
     def _again(self) -> str:
         """How to type the same command once more."""
-        return typed(self.command, self._args)
+        version = f" VERSION={self._version}" if self._version else ""
+        return typed(self.command, self._args) + version
+
+    @property
+    def _version(self) -> int | None:
+        number: int | None = getattr(self._args, "version", None)
+        return number
 
     def run(self, shown: Progress) -> None:
         """Go through the stages."""
@@ -213,7 +226,7 @@ class Deployment:
     def _plan(self, settings: Settings, cloud: Cloud) -> Plan:
         from infra.prepare import prepare
 
-        return prepare(settings, cloud)
+        return prepare(settings, cloud, self._version)
 
     def _look_back(self, cloud: Cloud, plan: Plan, build: Path) -> None:
         """Write the page of a search by the service."""
@@ -235,6 +248,10 @@ class Deployment:
         from infra.releases import note
 
         shown.stage("verify")
+        if plan.waits:
+            self._waiting = waiting(cloud, plan)
+            shown.done("nothing was rolled out")
+            return
         bundle, rows = self._verify(cloud, plan, build)
         note(store, plan, self._again, metrics=bundle.manifest.metrics)
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
@@ -271,6 +288,17 @@ class Deployment:
             f"`{again}` looks at what is there and goes on."
         )
 
+    def _to_approve(self, version: int) -> str:
+        """What to type where a version waits."""
+        following = [
+            (f"{typed('approve', self._args)} VERSION={version}", "let it serve"),
+            (self._again, "then: roll it out"),
+        ]
+        return (
+            f"\nVersion {version} is registered and has to be approved before it serves "
+            f"([deploy].require_approval).\n\nTo go on:\n{facts(following)}"
+        )
+
     def summary(self) -> str:
         """What a person wants to know after a deployment."""
         from infra.outputs import scores
@@ -279,6 +307,8 @@ class Deployment:
 
         if self.declined:
             return "Nothing was changed."
+        if self._waiting is not None:
+            return self._to_approve(self._waiting)
         assert self._done is not None
         plan, bundle = self._done.plan, self._done.bundle
         took = short_time(time.monotonic() - self._started)
@@ -307,6 +337,15 @@ class Deployment:
             (typed("logs", self._args), "read what training and endpoint wrote"),
         ]
         return f"\n{head}\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"
+
+
+def waiting(cloud: Cloud, plan: Plan) -> int:
+    """The number of the version that a plan registered, or found, and that is to be approved."""
+    from infra.registry import versions
+
+    digest = plan.desired.package(plan.serving, plan.job).digest
+    found = versions(cloud, plan.desired.project) or ()
+    return next(version.number for version in found if version.digest == digest)
 
 
 def _outside(plan: Plan) -> list[tuple[str, str, str]]:

@@ -68,5 +68,10 @@ def text(plan: Plan, found: tuple[Cost, ...]) -> str:
     """The plan for a person: the steps with their reasons, how many, the traffic, the costs."""
     from infra.proposal import counted, money, table, traffic
 
+    waits = (
+        "\nIt is registered only: a version serves when it was approved (make approve)."
+        if plan.waits
+        else ""
+    )
     money_lines = money(found, local=plan.desired.account.local)
-    return f"{table(plan)}\n\n{counted(plan)}.\n{traffic(plan)}\n{money_lines}"
+    return f"{table(plan)}\n\n{counted(plan)}.\n{traffic(plan)}{waits}\n{money_lines}"

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from infra.commands.deploy import Deployment, interruptible
+from infra.commands.deploy import Deployment, interruptible, waiting
 from infra.commands.words import add_project, facts, place, typed
 from infra.package import short
 
@@ -172,6 +172,10 @@ class Retraining(Deployment):
                 apply(final, self._executor, shown, ("endpoint",))
                 self._executor.keep(found(final))
                 shown.stage("verify")
+                if final.waits:
+                    self._waiting = waiting(cloud, final)
+                    shown.done("nothing was rolled out")
+                    return
                 bundle, rows = self._verify(cloud, final, build)
             note(store, final, self._again, metrics=bundle.manifest.metrics)
         except (FailedError, WrongAnswerError):
@@ -193,6 +197,8 @@ class Retraining(Deployment):
         project, new = made.plan.desired.project, made.retrained
         deployed = outcome.decision.deploy
         head = "the new model serves and is verified" if deployed else "the deployed model stays"
+        if self._waiting is not None:
+            head = f"the new model is version {self._waiting}, to be approved"
         rows = [
             ("decision", self._came.words),
             ("old rows", outcome.memory),
@@ -203,6 +209,9 @@ class Retraining(Deployment):
             *(self._evidence.rows() if self._evidence else []),
         ]
         following = [(typed("status", self._args), "see what is deployed")]
+        if self._waiting is not None:
+            approve = f"{typed('approve', self._args)} VERSION={self._waiting}"
+            following = [(approve, "let it serve"), (typed("deploy", self._args), "roll it out")]
         return f"\n{project}: {head} ({took}).\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from infra.drift import Difference
     from infra.lock import Seen
     from infra.record import Record, RecordStore, Release
+    from infra.registry import Version
 
 _SHOWN_RELEASES = 3
 _SHOWN_PENDING = 4
@@ -36,6 +37,7 @@ class Standing:
     Attributes:
         rows: names and values for the screen.
         endpoint: what DescribeEndpoint says.
+        versions: what is registered, the newest first.
         drift: what somebody else changed.
         pending: what `deploy` would do because the project asks for it; None where that cannot be
             told, and then `unplanned` says why.
@@ -44,6 +46,7 @@ class Standing:
     record: Record
     rows: list[tuple[str, str]] = field(default_factory=list)
     endpoint: dict[str, Any] | None = None
+    versions: tuple[Version, ...] = ()
     lock: Seen | None = None
     drift: list[Difference] = field(default_factory=list)
     pending: list[str] | None = None
@@ -73,6 +76,7 @@ class Standing:
             },
             "facts": [{"name": name, "value": value} for name, value in self.rows],
             "releases": [release.to_json() for release in self.record.releases],
+            "versions": [asdict(version) for version in self.versions],
             "lock": None
             if lock is None
             else {
@@ -129,9 +133,11 @@ def stand(cloud: Cloud, store: RecordStore, record: Record, project: str) -> Sta
     from infra.lock import look
     from infra.prepare import prepare
     from infra.project import load
+    from infra.registry import versions
     from shared.errors import KitError
 
     standing = Standing(record, lock=look(cloud, store))
+    standing.versions = versions(cloud, store.project) or ()
     standing.rows, standing.endpoint = screen(cloud, store.project, record)
     config = standing.endpoint.get("EndpointConfigName") if standing.endpoint else None
     known = config or (record.live.config if record.live else None)
@@ -152,6 +158,10 @@ def _closing(standing: Standing) -> list[tuple[str, str]]:
     releases = standing.record.releases[-_SHOWN_RELEASES:]
     for release in reversed(releases):
         rows.append(("release" if not rows else "", _release(release)))
+    for version in standing.versions[:_SHOWN_RELEASES]:
+        live = " (serves)" if releases and version.arn == releases[-1].package else ""
+        words = f"version {version.number} {version.status}{live}"
+        rows.append(("registry" if version is standing.versions[0] else "", words))
     lock = standing.lock
     if lock:
         state = "left behind by" if lock.lapsed else "at work:"

@@ -19,7 +19,7 @@ from infra.serving import Variant
 from infra.teardown import teardown
 from shared.errors import DeploymentError
 from tests.support import projects
-from tests.support.deployments import deploy, wanted
+from tests.support.deployments import deploy, registered, wanted
 from tests.support.fake_cloud import FakeCloud
 
 NEW = Fleet("small", "AllTraffic", "small-0123456789ab")
@@ -105,6 +105,7 @@ def running(want: Desired, config: str, found: frozenset[str] = frozenset()) -> 
         configs=frozenset({serving.config.name}),
         endpoint=ObservedEndpoint("small", "InService", config),
         alarms=found,
+        versions=registered(want),
     )
 
 

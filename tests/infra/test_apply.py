@@ -26,8 +26,10 @@ CANARY = projects.TOML + '[endpoint]\nrollout = { kind = "canary" }\n'
 RECORDED = [
     "bucket",
     "role",
-    *["object"] * 4,
+    *["object"] * 5,
     "training job",
+    "model package group",
+    "model package",
     "model",
     "endpoint config",
     "endpoint",

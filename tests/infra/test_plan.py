@@ -15,7 +15,7 @@ from infra.resources import Desired
 from infra.steps import Step
 from shared.errors import DeploymentError
 from tests.support import projects
-from tests.support.deployments import wanted
+from tests.support.deployments import registered, wanted
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +36,7 @@ def up_to_date(want: Desired, attempt: int = 1) -> Observed:
         models=frozenset({serving.model.name}),
         configs=frozenset({serving.config.name}),
         endpoint=ObservedEndpoint(want.project, "InService", serving.config.name),
+        versions=registered(want, attempt),
     )
 
 
@@ -64,6 +65,9 @@ def test_an_empty_cloud_gets_everything_in_order(want: Desired) -> None:
         *[("create", "object")] * 4,
         ("create", "image"),
         ("create", "training job"),
+        ("create", "model package group"),
+        ("create", "object"),
+        ("create", "model package"),
         ("create", "model"),
         ("create", "endpoint config"),
         ("create", "endpoint"),
@@ -146,6 +150,8 @@ def test_new_serving_code_moves_traffic_and_trains_nothing(want: Desired, tmp_pa
     made = plan(changed, seen)
     assert steps(made) == [
         ("create", "image"),
+        ("create", "object"),
+        ("create", "model package"),
         ("create", "model"),
         ("create", "endpoint config"),
         ("update", "endpoint"),

@@ -342,9 +342,9 @@ MISTAKES = {
         "a whole number from 1 to 50",
     ),
     "an approval": (
-        ("[tuning]", "[deploy]\nrequire_approval = true\n[tuning]"),
-        "deploy.require_approval: True is not available yet",
-        "false",
+        ("[tuning]", "[deploy]\nrequire_approval = 1\n[tuning]"),
+        "deploy.require_approval: 1 is not allowed",
+        "true or false",
     ),
     "a role that is no ARN": (
         ("[tuning]", '[aws]\nrole = "me"\n[tuning]'),

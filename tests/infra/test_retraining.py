@@ -92,6 +92,8 @@ def test_a_retraining_uploads_the_new_rows_trains_and_would_update_the_endpoint(
     assert steps(made) == [
         *[("create", "object")] * 3,
         ("create", "training job"),
+        ("create", "object"),
+        ("create", "model package"),
         ("create", "model"),
         ("create", "endpoint config"),
         ("update", "endpoint"),

@@ -80,6 +80,8 @@ def test_the_endpoint_goes_before_what_it_uses(cloud: FakeCloud, want: Desired) 
         "delete_endpoint",
         "delete_endpoint_config",
         "delete_model",
+        "delete_model_package",
+        "delete_model_package_group",
         "delete_role_policy",
         "delete_role",
         "delete_objects",

@@ -14,6 +14,7 @@ from infra.package import file_of
 from infra.plan import Plan, plan
 from infra.progress import Lines
 from infra.record import RecordStore
+from infra.registry import Version
 from infra.resources import Account, Artifacts, Desired, desired
 from tests.support import projects
 from tests.support.fake_cloud import FakeCloud
@@ -53,6 +54,13 @@ def wanted(
         image_source=source,
     )
     return desired(settings, artifacts, account)
+
+
+def registered(want: Desired, attempt: int = 1, status: str = "Approved") -> tuple[Version, ...]:
+    """The registry of a project of which the model of an attempt is the only version."""
+    digest = want.package(want.serving(attempt), want.job.name(attempt)).digest
+    arn = f"arn:aws:sagemaker:us-east-1:123456789012:model-package/{want.project}/1"
+    return (Version(1, arn, status, digest),)
 
 
 class Clock:

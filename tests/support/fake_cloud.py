@@ -57,6 +57,7 @@ class FakeCloud:
         self.search_ends = "Completed"
         self.losses: list[float | None] = [0.5, 0.4, None]
         self.models: dict[str, dict[str, Any]] = {}
+        self.packages: dict[str, list[dict[str, Any]]] = {}
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.alarms: dict[str, dict[str, Any]] = {}
@@ -88,6 +89,10 @@ class FakeCloud:
                 for name, found in self.endpoints.items()
             },
             "images": self.images,
+            "versions": {
+                name: [one["ModelApprovalStatus"] for one in group]
+                for name, group in self.packages.items()
+            },
             "alarms": set(self.alarms),
         }
 
@@ -192,7 +197,7 @@ class FakeCloud:
         if Key not in self.objects:
             raise refused("HeadObject", "404")
 
-    def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:
+    def get_object(self, Bucket: str, Key: str, **rest: Any) -> dict[str, Any]:
         if Key not in self.objects:
             raise refused("GetObject", "NoSuchKey")
         return {"Body": io.BytesIO(self.objects[Key]), "ETag": self._etag(Key)}
@@ -433,6 +438,74 @@ class FakeCloud:
                 if job["HyperParameterTuningJobStatus"] == StatusEquals
             ]
         }
+
+    def create_model_package_group(self, ModelPackageGroupName: str, **rest: Any) -> None:
+        if ModelPackageGroupName in self.packages:
+            raise refused(
+                "CreateModelPackageGroup",
+                "ValidationException",
+                "Model Package Group already exists",
+            )
+        self.packages[ModelPackageGroupName] = []
+
+    def describe_model_package_group(self, ModelPackageGroupName: str) -> None:
+        self._group(ModelPackageGroupName)
+
+    def delete_model_package_group(self, ModelPackageGroupName: str) -> None:
+        if self._group(ModelPackageGroupName):
+            raise refused("DeleteModelPackageGroup", "ConflictException", "It holds versions")
+        del self.packages[ModelPackageGroupName]
+
+    def create_model_package(self, ModelPackageGroupName: str, **rest: Any) -> dict[str, Any]:
+        group = self._group(ModelPackageGroupName)
+        for known in group:
+            if known["ClientToken"] == rest["ClientToken"]:
+                return known
+        number = 1 + max((one["ModelPackageVersion"] for one in group), default=0)
+        arn = "arn:aws:sagemaker:us-east-1:123456789012:model-package/"
+        group.append(
+            {
+                "ModelPackageArn": f"{arn}{ModelPackageGroupName}/{number}",
+                "ModelPackageVersion": number,
+                **rest,
+            }
+        )
+        return group[-1]
+
+    def describe_model_package(self, ModelPackageName: str) -> dict[str, Any]:
+        for group in self.packages.values():
+            for one in group:
+                if one["ModelPackageArn"] == ModelPackageName:
+                    return one
+        raise refused(
+            "DescribeModelPackage",
+            "ValidationException",
+            f"ModelPackage {ModelPackageName} does not exist.",
+        )
+
+    def update_model_package(self, ModelPackageArn: str, **rest: Any) -> None:
+        found = self.describe_model_package(ModelPackageArn)
+        properties = rest.pop("CustomerMetadataProperties", {})
+        found["CustomerMetadataProperties"] = {**found["CustomerMetadataProperties"], **properties}
+        found.update(rest)
+
+    def delete_model_package(self, ModelPackageName: str) -> None:
+        found = self.describe_model_package(ModelPackageName)
+        for group in self.packages.values():
+            if found in group:
+                group.remove(found)
+
+    def list_model_packages(self, ModelPackageGroupName: str, **rest: Any) -> dict[str, Any]:
+        return {"ModelPackageSummaryList": self._group(ModelPackageGroupName)}
+
+    def _group(self, name: str) -> list[dict[str, Any]]:
+        if name not in self.packages:
+            raise refused(
+                "ListModelPackages",
+                "ValidationException",
+                f"ModelPackageGroup arn:aws:sagemaker:…/{name} does not exist.",
+            )
+        return self.packages[name]
 
     def create_model(self, ModelName: str, **rest: Any) -> None:
         self.models[ModelName] = rest
