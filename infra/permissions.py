@@ -213,6 +213,9 @@ def _registry(desired: Desired) -> Iterator[Grant]:
     )
 
 
+    yield Grant("Identity", {"sts:GetCallerIdentity": "`make approve` writes down who"}, ("*",))
+
+
 def _batches(desired: Desired) -> Iterator[Grant]:
     yield Grant(
         "Batches",

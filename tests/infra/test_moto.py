@@ -62,6 +62,13 @@ def push_image(session: Session, want: Desired) -> None:
     )
 
 
+def forget_versions(store: RecordStore) -> None:
+    """moto cannot delete them."""
+    versions = [entry for entry in store.load().entries if entry.kind.startswith("model package")]
+    assert [entry.kind for entry in versions] == ["model package group", "model package"]
+    store.change(lambda record: record.without(versions))
+
+
 def finish_job(session: Session, want: Desired) -> None:
     """Put the bundle where the job that moto claims to have run would have put it."""
     uri = want.job.model_data(1)
@@ -143,9 +150,7 @@ def test_the_role_has_the_policy_and_trusts_sagemaker_alone(
 
 def test_destroying_deletes_all_that_was_created(deployed: Session, want: Desired) -> None:
     store = RecordStore(deployed, want.bucket.name, "small")
-    versions = [entry for entry in store.load().entries if entry.kind.startswith("model package")]
-    assert [entry.kind for entry in versions] == ["model package group", "model package"]
-    store.change(lambda record: record.without(versions))  # moto cannot delete them
+    forget_versions(store)
     wipe(deployed, store, teardown(deployed, store, store.load(), print), print)
     serving = want.serving(1)
     for operation, name in (
@@ -178,6 +183,7 @@ def test_without_docker_the_account_s_codebuild_is_asked_for_the_image(
     source = f"s3://{want.bucket.name}/{want.image.build.source.key}"
     assert storage.read_bytes(source, session.client("s3")) == b"zip"
     store = RecordStore(session, want.bucket.name, "small")
+    forget_versions(store)
     teardown(session, store, store.load(), print)
     assert codebuild.list_projects()["projects"] == []
     assert describe(session, "iam", "get_role", {"RoleName": want.image.build.role.name}) is None

@@ -65,7 +65,7 @@ def test_an_update_under_way_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_steps_are_counted_by_what_they_do(tmp_path: Path) -> None:
-    assert counted(update(tmp_path)) == "3 to create, 1 to update, 7 unchanged"
+    assert counted(update(tmp_path)) == "5 to create, 1 to update, 8 unchanged"
 
 
 def test_what_stays_is_listed_with_its_reason(tmp_path: Path) -> None:
