@@ -10,6 +10,7 @@ are not dealt with here. `create_app` serves any WSGI server. Flask is needed fo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import logging
@@ -18,7 +19,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,8 @@ def create_app(model_dir: str | Path) -> Flask:
         return str(request.environ["request_id"])
 
     def body() -> bytes:
-        found = request.stream.read(limits.BODY_BYTES + 1)
+        with _reading():
+            found = request.stream.read(limits.BODY_BYTES + 1)
         if len(found) > limits.BODY_BYTES:
             raise limits.too_large()
         return found
@@ -234,12 +236,14 @@ def create_app(model_dir: str | Path) -> Flask:
     def try_it() -> Response:
         if request.method != "POST":
             return show(200, page.example(ours.bundle))
+        with _reading():
+            form = request.form
         try:
-            prediction = ours.from_form(request.form, request_id())
+            prediction = ours.from_form(form, request_id())
         except InputError as mistake:
             report(mistake)
-            return show(mistake.status, request.form, mistake=str(mistake), column=mistake.column)
-        return show(200, request.form, prediction=prediction)
+            return show(mistake.status, form, mistake=str(mistake), column=mistake.column)
+        return show(200, form, prediction=prediction)
 
     @app.errorhandler(Exception)
     def wrong(error: Exception) -> Response:
@@ -253,6 +257,16 @@ def create_app(model_dir: str | Path) -> Flask:
         return reply
 
     return app
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """What goes wrong while a body is read is its sender's doing."""
+    try:
+        yield
+    except OSError as error:
+        message = f"The body cannot be read: {error}"
+        raise InputError("bad_request", message, cure="Send it as RFC 9112 says") from error
 
 
 def _of_http(error: HTTPException) -> Exception:
@@ -301,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"  # else each request needs a connection of its own
+        timeout = limits.BODY_SECONDS  # else who says nothing keeps his thread
 
         def log_request(self, *_: object) -> None:
             """The application's log has what there is to say."""

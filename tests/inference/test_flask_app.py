@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +17,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from inference.flask_app import create_app
-from tests.support import bundles, serving
+from tests.support import bundles, clients, serving
 from tests.support.asking import BAD, GOOD, Asked
+from tests.support.hostile import post
 from tests.support.serving import ROOT, Server
 
 
@@ -73,6 +75,17 @@ def test_an_answer_is_that_of_the_server_byte_for_byte_and_so_is_a_mistake(
 def test_a_body_of_unannounced_length_is_read(program: Server) -> None:
     parts = iter([b'{"instances": [', json.dumps(bundles.ROW).encode(), b"]}"])
     assert program.request("POST", "/invocations", parts).status == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["/invocations", "/"])
+@pytest.mark.parametrize("wrong", [b"zz\r\nabc\r\n0\r\n\r\n", b"2\r\nabc\r\n0\r\n\r\n"])
+def test_chunks_that_are_not_sound_are_refused(program: Server, path: str, wrong: bytes) -> None:
+    form = "Content-Type: application/x-www-form-urlencoded"
+    lines = ("Transfer-Encoding: chunked", form)
+    with socket.create_connection(("127.0.0.1", program.port), 30) as client:
+        client.sendall(post(b"", *lines, path=path, length=False) + wrong)
+        assert clients.read(client).status == 400
 
 
 @pytest.mark.slow
