@@ -19,6 +19,7 @@ import logging
 import logging.config
 import os
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from inference import counts, environment, handler, limits, logs, reload
 from inference.application import Application
 from inference.environment import Settings
 from inference.http1 import Answerer
-from inference.workers import Crew
+from inference.workers import ENDS, Crew
 from shared.errors import KitError
 
 log = logging.getLogger("inference")
@@ -115,6 +116,9 @@ def main(arguments: Sequence[str] | None = None, make: Make = application) -> in
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(arguments)
+    for number in ENDS:
+        # The first process of a container would not hear them before its crew minds them.
+        signal.signal(number, lambda *_: sys.exit(0))
     logging.config.dictConfig(logs.CONFIG)
     with contextlib.ExitStack() as stack:
         try:

@@ -9,6 +9,7 @@ whose other end the kernel closes then.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import multiprocessing
@@ -30,6 +31,9 @@ from shared.errors import KitError
 
 DRAIN_SECONDS = 20
 """How long requests under way may take after SIGTERM; SageMaker kills after 30."""
+
+KILL_SECONDS = DRAIN_SECONDS + 2
+"""A worker that has not ended by itself then is killed."""
 
 AGAIN_SECONDS = 5.0
 """A worker that dies so soon after it was started in place of another ends the server."""
@@ -129,7 +133,7 @@ class Crew:
         self._common.listener.close()
         for worker in self._workers:
             worker.terminate()
-        deadline = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + KILL_SECONDS
         for worker in self._workers:
             worker.join(max(0.0, deadline - time.monotonic()))
             if worker.is_alive():
@@ -170,5 +174,7 @@ async def _serve(common: Common, place: int) -> None:
     connections.open()
     await ended.wait()
     loop.remove_reader(common.alive.fileno())
-    await connections.drain()
+    # A worker whose server is gone must end as well, and each has its books to close.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(connections.drain(), DRAIN_SECONDS)
     answerer.close()

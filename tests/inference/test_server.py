@@ -303,6 +303,28 @@ def workers_of(server: Server) -> set[int]:
     return {line["pid"] for line in server.log() if line["event"] == "ready"}
 
 
+STOPPED = """\
+import os, signal, sys, time
+from inference import handler, server
+
+def load(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+handler.model_fn = load
+sys.exit(server.main([]))
+"""
+
+
+def test_sigterm_while_it_starts_ends_it_with_0(bundle: Path) -> None:
+    # Without a handler of its own the first process of a container would not notice.
+    variables = {"SM_MODEL_DIR": str(bundle), "SERVER_ADDRESS": "127.0.0.1"}
+    variables["SAGEMAKER_BIND_TO_PORT"] = str(serving.free_port())
+    command = [sys.executable, "-c", STOPPED]
+    environment = {**os.environ, **variables}
+    assert subprocess.run(command, cwd=serving.ROOT, env=environment, timeout=50).returncode == 0
+
+
 def test_a_worker_that_dies_is_replaced(bundle: Path, tmp_path: Path) -> None:
     with serving.serve(bundle, tmp_path / "stderr") as server:
         [worker] = workers_of(server)
