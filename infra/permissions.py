@@ -212,7 +212,6 @@ def _registry(desired: Desired) -> Iterator[Grant]:
         (group, versions),
     )
 
-
     yield Grant("Identity", {"sts:GetCallerIdentity": "`make approve` writes down who"}, ("*",))
 
 
