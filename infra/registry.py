@@ -82,7 +82,6 @@ class Package:
     job: str
     data: str
     image: str
-    instance: str
     bucket: str
     lineage: tuple[tuple[str, str], ...] = ()
     approved: bool = True
@@ -116,8 +115,6 @@ class Package:
                 "Containers": [{"Image": self.image, "ModelDataUrl": self.data}],
                 "SupportedContentTypes": list(_MEDIA),
                 "SupportedResponseMIMETypes": list(_MEDIA),
-                "SupportedRealtimeInferenceInstanceTypes": [self.instance],
-                "SupportedTransformInstanceTypes": [self.instance],
             },
             "ModelMetrics": {
                 "ModelQuality": {

@@ -64,8 +64,6 @@ CHANNELS = "/opt/ml/input/data"
 CODE = "code"
 # What there is under a project's prefix in S3, beside its record.
 FOLDERS = ("batch", "checkpoints", "code", "data", "jobs", "metrics", "problems", "rollouts")
-# On which a version can serve, where it is registered by a project without instances.
-DEFAULT_INSTANCE = "ml.m5.large"
 
 
 @dataclass(frozen=True)
@@ -330,7 +328,6 @@ class Desired:
             job,
             model.data,
             model.image,
-            self.hosting.instance or DEFAULT_INSTANCE,
             self.bucket.name,
             tuple(sorted(lineage.items())),
             approved=not self.approval,

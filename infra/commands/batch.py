@@ -38,6 +38,7 @@ LOGS = "/aws/sagemaker/TransformJobs"
 # Nothing bounds a batch but its rows; after so long somebody should look.
 _SECONDS = 5 * 24 * 3600.0
 _SHOWN = 5
+DEFAULT_INSTANCE = "ml.m5.large"
 # The exit code where rows have no prediction.
 ROWS_FAILED = 3
 
@@ -161,7 +162,7 @@ class Batch:
             self._output, self._keep = self._named_output(found), self._kept(found)
             made = self._split(found, bundle, folder / "parts", shown)
             shown.stage("transform")
-            job = self._transform_job(file, store, model, found)
+            job = self._transform_job(cloud, file, store, model, found)
             attempt = self._transform(cloud, store, job, made, shown) if made.parts else 0
             shown.stage("join")
             answers = _Answers(cloud, job, attempt, folder / "answers")
@@ -241,7 +242,12 @@ class Batch:
         return made
 
     def _transform_job(
-        self, file: ProjectFile, store: RecordStore, model: str, found: Sequence[Table]
+        self,
+        cloud: Cloud,
+        file: ProjectFile,
+        store: RecordStore,
+        model: str,
+        found: Sequence[Table],
     ) -> TransformJob:
         from infra.batch import TransformJob, digest
         from infra.security import Security
@@ -263,7 +269,7 @@ class Batch:
             digest(model, named),
             model,
             store.bucket,
-            file.endpoint.instance,
+            _instance(cloud, file.endpoint.instance),
             security,
             tags,
         )
@@ -403,6 +409,12 @@ def _deployed(cloud: Cloud, record: Record, deploy: str) -> tuple[str, str]:
     if live and exists(cloud, "sagemaker", "describe_model", {"ModelName": live.model}):
         return live.model, live.data
     raise DeploymentError("no model is deployed", where=record.project, cure=f"Run `{deploy}`.")
+
+
+def _instance(cloud: Cloud, wanted: str) -> str:
+    """The endpoint's instance type, where a transform job takes it."""
+    known = cloud.client("sagemaker").meta.service_model.shape_for("TransformInstanceType").enum
+    return wanted if wanted in known else DEFAULT_INSTANCE
 
 
 def _last(cloud: Cloud, job: TransformJob) -> tuple[int, str | None]:
