@@ -28,6 +28,7 @@ ONLY_ON_AWS = {
     "deployer": {
         "cloudwatch:PutMetricAlarm": "a rollout with alarms is another test's",
         "cloudwatch:DeleteAlarms": "the same",
+        "cloudwatch:TagResource": "the same",
         "ecr:BatchCheckLayerAvailability": "Docker pushes an image to AWS alone",
         "ecr:CompleteLayerUpload": "the same",
         "ecr:DescribeImages": "the local registry is asked in its own way",
@@ -58,6 +59,8 @@ ONLY_LOCAL = {
     "sagemaker:ListHyperParameterTuningJobs": "the same",
     "sagemaker:ListTrainingJobs": "the same",
 }
+# Named by a project that test_bad_input spoils; only that project's own policy has it.
+SPOILT = "arn:aws:s3:::no-such-bucket-here"
 # What the daemon does as the cloud itself, and not in a role's name.
 THE_CLOUD_ITSELF = {
     "cloudwatch:GetMetricData": "CloudWatch evaluates alarms",
@@ -101,7 +104,9 @@ def test_every_call_is_allowed(
     for project, need in asked(made, by):
         # The daemon serves every project, and was started for one of them.
         wanted_of = [known[project]] if by == "laptop" and project else list(known.values())
-        if need.action not in left_out and not any(granting(one, need) for one in wanted_of):
+        if need.action in left_out or need.resource == SPOILT:
+            continue
+        if not any(granting(one, need) for one in wanted_of):
             refused.add((project if by == "laptop" else "", need))
     assert refused == set()
 
