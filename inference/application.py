@@ -143,6 +143,10 @@ class Application(Answerer):
         except (InputError, UnavailableError) as error:
             self._failed(asked, error)
 
+    def keeps(self, size: int) -> None:
+        """See Answerer."""
+        self._gate.unsent += size
+
     def ends(self, exchange: Exchange) -> None:
         """See Answerer: the way of a request for predictions."""
         asked: _Asked = exchange.state

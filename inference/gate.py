@@ -61,6 +61,7 @@ class Gate(Generic[P]):
     Attributes:
         all, large: requests begun and not answered, and the large ones of them.
         bytes: of the bodies held, announced or read.
+        unsent: bytes of answers that clients have not taken.
         refused: requests refused since the start.
     """
 
@@ -70,7 +71,7 @@ class Gate(Generic[P]):
         self._loop = loop
         self._give_up = give_up
         self.longest = longest
-        self.all = self.large = self.bytes = self.refused = 0
+        self.all = self.large = self.bytes = self.refused = self.unsent = 0
         self._reading: dict[P, int] = {}
         self._slow: dict[P, int] = {}
         self._seconds = 0
@@ -106,9 +107,9 @@ class Gate(Generic[P]):
         """Count a request among the large ones.
 
         Raises:
-            OverloadedError: there are enough of them.
+            OverloadedError: there are enough of them, or of their answers.
         """
-        if self.large >= limits.LARGE_IN_FLIGHT:
+        if self.large >= limits.LARGE_IN_FLIGHT or self.unsent > limits.UNSENT_BYTES:
             self._refuse(limits.LARGE_REFUSAL_SECONDS)
         self.large += 1
         place.large = True

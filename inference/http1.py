@@ -144,6 +144,9 @@ class Answerer:
         """The request is whole. It is answered now or later."""
         raise NotImplementedError
 
+    def keeps(self, size: int) -> None:
+        """So many more bytes of answers wait for clients to take them; fewer, if negative."""
+
     def breaks(self, exchange: Exchange, error: InputError) -> None:
         """The request is not sound HTTP, or broke off; its connection ends with the answer."""
         exchange.answer(error.status, ())
@@ -177,7 +180,7 @@ class Connection(asyncio.Protocol):
         self._feeding = self._head_bytes = self._head_came_with = self._repeated = 0
         self._arriving: Exchange | None = None
         self._open: deque[Exchange] = deque()
-        self._discarded = self._held = self._unsent = self._without_body = 0
+        self._discarded = self._held = self._unsent = self._kept = self._without_body = 0
         self._resumed = b""
         self._sound = True
         self._deaf = self._leaving = self._ended = False
@@ -194,15 +197,21 @@ class Connection(asyncio.Protocol):
         self._transport = self._parser = None  # the parser holds this object
         self._broken("before all of it was sent")
         self._open.clear()
+        self.resume_writing()
         self.site.closed(self)
 
     def pause_writing(self) -> None:
         """See asyncio."""
         self.hold(_FULL)
+        self._kept = self._transport.get_write_buffer_size()
+        self.answerer.keeps(self._kept)
 
     def resume_writing(self) -> None:
         """See asyncio."""
         self._release(_FULL)
+        if self._kept:
+            self.answerer.keeps(-self._kept)
+            self._kept = 0
 
     def eof_received(self) -> bool:
         """See asyncio; whether there is something left to say."""

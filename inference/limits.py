@@ -40,6 +40,10 @@ LARGE_IN_FLIGHT = 3
 BYTES_IN_FLIGHT = 67_108_864
 """Bytes of all bodies that one worker holds; a single one, however large, is always taken."""
 
+UNSENT_BYTES = 268_435_456
+"""Bytes of answers that wait in one worker for clients that do not take them: beyond it large
+requests, whose answers are large, are a 503."""
+
 BODY_SECONDS = 30
 """How long a body may take to arrive; then the answer is a 408. The head has as long, and a client
 to take the next part of its answer."""

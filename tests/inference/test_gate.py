@@ -76,6 +76,19 @@ def test_of_large_ones_fewer_are_let_in_and_small_ones_still_are() -> None:
     run(check)
 
 
+def test_while_clients_leave_their_answers_lying_no_large_ones_are_let_in() -> None:
+    def check(gate: Gate[Place], _: list[Place]) -> None:
+        gate.unsent = limits.UNSENT_BYTES + 1
+        with pytest.raises(OverloadedError):
+            entered(gate, large=True)
+        entered(gate)
+        gate.unsent = limits.UNSENT_BYTES
+        entered(gate, large=True)
+        assert counts(gate)[:2] == (2, 1)
+
+    run(check)
+
+
 def test_bytes_are_held_up_to_the_limit_and_one_body_always() -> None:
     most = limits.BYTES_IN_FLIGHT
 

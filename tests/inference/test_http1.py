@@ -182,6 +182,22 @@ def test_a_client_that_takes_no_answers_is_not_read_and_in_the_end_left() -> Non
     assert client.wire.aborted
 
 
+def test_what_clients_do_not_take_is_counted_until_they_do_or_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[int] = []
+    monkeypatch.setattr(Echo, "keeps", lambda _, size: kept.append(size))
+    client = talk(GET)
+    client.wire.unsent = 100_000
+    client.connection.pause_writing()
+    client.wire.unsent = 10_000
+    client.connection.resume_writing()
+    client.wire.unsent = 200_000
+    client.connection.pause_writing()
+    client.close()
+    assert kept == [100_000, -100_000, 200_000, -200_000]
+
+
 @pytest.mark.parametrize(
     "data", [post(b"", "Connection: close", path="/later"), post(b"", path="/later") + b"no HTTP"]
 )
