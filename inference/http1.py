@@ -105,6 +105,8 @@ class Exchange:
         connection = self._connection
         if connection._arriving is self and self._parts is not None:
             self.discard()
+            if status == HTTPStatus.REQUEST_TIMEOUT:
+                self._keep = False  # nothing is left to wait for (RFC 9110, section 15.5.9)
         if connection.answerer.draining and connection.last_is(self):
             self._keep = False
         told = "".join([f"{name}: {value}\r\n" for name, value in headers])

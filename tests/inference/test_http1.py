@@ -309,6 +309,21 @@ def test_a_refused_body_without_end_ends_the_connection(monkeypatch: pytest.Monk
     assert client.wire.aborted
 
 
+def test_a_body_that_is_given_up_ends_the_connection_in_peace() -> None:
+    client = talk(post(b"x" * 100, path="/later")[:-1])
+    exchange = client.connection._arriving
+    assert exchange is not None
+    client.wait(limits.BODY_SECONDS + 1)
+    exchange.answer(408, ())
+    [answer] = client.read()
+    assert answer.headers["connection"] == "close"
+    assert client.wire.finished
+    client.wait(1)
+    assert not client.wire.aborted
+    client.wait(limits.SLOW_SECONDS)
+    assert client.wire.closed
+
+
 def test_a_refused_body_that_stalls_ends_the_connection() -> None:
     client = talk(post(b"x" * 100, path="/refused")[:-1])
     client.wait(limits.BODY_SECONDS)
