@@ -23,6 +23,7 @@ from infra.plan import Plan
 from infra.progress import Progress
 from infra.record import Entry, RecordStore
 from infra.registry import publish_metrics, with_known_metrics
+from infra.scaling import put_waking_policy
 from infra.steps import STAGES, Call, StageName, Step, Wait
 from infra.units import short_size
 from infra.watch import FailedError, Watch
@@ -253,6 +254,8 @@ class CloudExecutor:
             self._upload(call)
         elif call.operation == "publish_metrics":
             publish_metrics(self._cloud, **call.parameters)
+        elif call.operation == "put_waking_policy":
+            put_waking_policy(self._cloud, **call.parameters)
         elif call.operation == "create_model_package":
             self._register(call)
         else:

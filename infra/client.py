@@ -88,7 +88,9 @@ class Client:
                 text = stream.read()
         except Exception as error:
             raise self._meaning(error) from error
-        seconds = time.perf_counter() - started
+        return self._understood(text, time.perf_counter() - started)
+
+    def _understood(self, text: bytes, seconds: float) -> Answer:
         try:
             document = json.loads(text)
             predictions = tuple(dict(one) for one in document["predictions"])

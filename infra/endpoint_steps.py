@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -122,6 +123,14 @@ def endpoint_steps(
         same.append(Unchanged("endpoint", endpoint.name, f"InService on {endpoint.config}"))
         _old_alarms(desired.project, endpoint.config, observed, steps)
         return
+    mode = desired.hosting.mode
+    if (seen.mode, mode) not in ((mode, mode), ("serverless", "realtime")):
+        _convert(seen, mode, step, limit)
+        create("create", f"is {mode} from now on")
+        _old_alarms(desired.project, endpoint.config, observed, steps)
+        return
+    if observed.scaling.bounds and desired.scaling:
+        endpoint = replace(endpoint, scaled=True)
     coming = seen.pending or seen.config
     if seen.status != "InService":
         step(
@@ -152,6 +161,19 @@ def endpoint_steps(
             traffic=True,
         )
     _old_alarms(desired.project, endpoint.config, observed, steps)
+
+
+def _convert(seen: ObservedEndpoint, mode: str, step: Callable[..., None], limit: float) -> None:
+    """Add what makes room for an endpoint of another mode: SageMaker converts none."""
+    if seen.status != "InService":
+        step("attach", f"is {seen.status}", wait=Wait("rest", seen.name, limit))
+    step(
+        "replace",
+        f"is {seen.mode} and cannot become {mode}: nothing answers until the new one does",
+        call=Call("sagemaker", "delete_endpoint", {"EndpointName": seen.name}),
+        wait=Wait("gone", seen.name, limit),
+        traffic=True,
+    )
 
 
 def half_way(seen: ObservedEndpoint) -> DeploymentError:

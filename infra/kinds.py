@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.resources import Role
+from infra.scaling import deletion
 from infra.steps import Awaited, Call
 
 
@@ -63,6 +64,9 @@ def _delete_role(name: str) -> tuple[Call, ...]:
 # Nothing comes before what uses it. Not among them: images, which every project with the same
 # serving code shares.
 TABLE = (
+    Kind("scheduled action", delete=lambda name: deletion("scheduled action", name)),
+    Kind("scaling policy", delete=lambda name: deletion("scaling policy", name)),
+    Kind("scalable target", delete=lambda name: deletion("scalable target", name)),
     Kind(
         "endpoint",
         _sagemaker("describe_endpoint", "EndpointName"),

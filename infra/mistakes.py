@@ -69,7 +69,7 @@ class Mistakes:
             seen.add(key)
             table, field = _look_up(model, path)
             if item["type"] == "extra_forbidden":
-                self.add(key, "unknown key", nearest(path[-1], table.model_fields))
+                self.add(key, "unknown key", nearest(path[-1], _keys(table)))
             elif item["type"] == "missing":
                 self.add(key, f"is missing; it must be {_allowed(field)}")
             elif item["type"] == "not_available":
@@ -123,15 +123,27 @@ def _look_up(model: type[BaseModel], path: Sequence[str]) -> tuple[type[BaseMode
     table: type[BaseModel] = model
     current: Any = model
     for part in path:
+        if hasattr(current, "model_fields") and part.isdigit():
+            continue  # an entry of a list of tables
         if hasattr(current, "model_fields"):
             table = current
-            field = table.model_fields.get(part)
+            field = _named(table, part)
             if field is None:
                 return table, None
             current, last = _inner(field.annotation), field
         else:  # the name of an entry in a table of tables
             last = None
     return table, last
+
+
+def _keys(table: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def _named(table: type[BaseModel], key: str) -> Any:
+    """The field that the file calls so."""
+    fields = table.model_fields.items()
+    return next((field for name, field in fields if (field.alias or name) == key), None)
 
 
 def _inner(annotation: Any) -> Any:
@@ -152,7 +164,10 @@ def _allowed(field: Any) -> str:
 
 def _value(raw: object, path: Sequence[str]) -> object:
     for part in path:
-        if not isinstance(raw, Mapping) or part not in raw:
+        if isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+        elif isinstance(raw, Mapping) and part in raw:
+            raw = raw[part]
+        else:
             break
-        raw = raw[part]
     return raw

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote
 
+from infra import scaling
 from infra.alarms import is_alarm_of
 from infra.aws import Cloud
 from infra.bucket import is_guarded
 from infra.failures import explain, is_missing
 from infra.registry import Version, versions
 from infra.resources import Bucket, Desired, Upload
+from infra.scaling import UNSCALED, ObservedScaling
 from infra.serving import Variant
 from infra.training_job import TrainingJob
 from infra.trials import best, children
@@ -71,6 +73,7 @@ class ObservedEndpoint:
         config: what it runs on.
         pending: what an update under way will have it run on.
         variants: of what it runs on, where the way to a new version depends on them.
+        mode: as [endpoint].mode has it.
     """
 
     name: str
@@ -79,6 +82,7 @@ class ObservedEndpoint:
     reason: str | None = None
     pending: str | None = None
     variants: tuple[Variant, ...] = ()
+    mode: str = "realtime"
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,7 @@ class Observed:
         endpoint: the endpoint of the project's name.
         alarms: names of alarms: those made for the project, and the wanted ones of others.
         versions: what is registered for the project; None: there is no group.
+        scaling: what changes the number of the endpoint's instances.
     """
 
     bucket: bool = False
@@ -112,6 +117,7 @@ class Observed:
     endpoint: ObservedEndpoint | None = field(default=None)
     alarms: frozenset[str] = frozenset()
     versions: tuple[Version, ...] | None = None
+    scaling: ObservedScaling = UNSCALED
 
 
 def observe(cloud: Cloud, desired: Desired) -> Observed:
@@ -145,6 +151,9 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         endpoint=seen,
         alarms=alarms(cloud, desired) if seen else frozenset(),
         versions=versions(cloud, desired.project),
+        scaling=scaling.look(cloud, desired.project)
+        if seen and (desired.scaling or desired.scaled)
+        else UNSCALED,
     )
 
 
@@ -267,7 +276,15 @@ def endpoint(cloud: Cloud, name: str) -> ObservedEndpoint | None:
         answer.get("EndpointConfigName", ""),
         answer.get("FailureReason"),
         (answer.get("PendingDeploymentSummary") or {}).get("EndpointConfigName"),
+        mode=_mode(answer),
     )
+
+
+def _mode(answer: Mapping[str, Any]) -> str:
+    if answer.get("AsyncInferenceConfig"):
+        return "async"
+    alone = any(one.get("CurrentServerlessConfig") for one in answer.get("ProductionVariants", []))
+    return "serverless" if alone else "realtime"
 
 
 def variants(cloud: Cloud, config: str) -> tuple[Variant, ...]:

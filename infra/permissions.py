@@ -27,6 +27,7 @@ def deploying(desired: Desired) -> tuple[Grant, ...]:
         *_role(desired),
         *_jobs(desired),
         *_serving(desired),
+        *_scaling(desired),
         *_registry(desired),
         *_batches(desired),
         *_watching(desired),
@@ -179,11 +180,54 @@ def _serving(desired: Desired) -> Iterator[Grant]:
             "sagemaker:DeleteEndpoint": "`make destroy`, and one that failed",
             "sagemaker:DescribeEndpoint": "is it in service, and on which config",
             "sagemaker:InvokeEndpoint": "golden rows prove a deployment; `make invoke`",
+            **(
+                {"sagemaker:InvokeEndpointAsync": "the same of an asynchronous one"}
+                if desired.hosting.async_
+                else {}
+            ),
             "sagemaker:UpdateEndpoint": "a new version takes over, or gives way again",
         },
         # Creating and updating it names its config, too.
         (_endpoint(desired), made("endpoint-config")),
     )
+
+
+def _scaling(desired: Desired) -> Iterator[Grant]:
+    if desired.scaling is None and not desired.scaled:
+        return
+    yield Grant(
+        "Scaling",
+        {
+            "application-autoscaling:DeleteScalingPolicy": "one that is not asked for any more",
+            "application-autoscaling:DeleteScheduledAction": "the same",
+            "application-autoscaling:DeregisterScalableTarget": "the same, and `make destroy`",
+            "application-autoscaling:PutScalingPolicy": "instances come and go with the requests",
+            "application-autoscaling:PutScheduledAction": "and by the clock",
+            "application-autoscaling:RegisterScalableTarget": "within these bounds",
+            "application-autoscaling:TagResource": "AWS asks for it with the registration",
+        },
+        # Targets have names that AWS makes up.
+        (_arn(desired, "application-autoscaling", "scalable-target/*"),),
+        {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}},
+    )
+    yield Grant(
+        "LookingAtScaling",
+        {
+            "application-autoscaling:DescribeScalableTargets": "what is registered",
+            "application-autoscaling:DescribeScalingPolicies": "the same",
+            "application-autoscaling:DescribeScheduledActions": "the same",
+        },
+        ("*",),
+    )
+    if desired.hosting.async_:
+        yield Grant(
+            "WakingAlarm",
+            {
+                "cloudwatch:DeleteAlarms": "it goes with its policy",
+                "cloudwatch:PutMetricAlarm": "requests that wait get an instance",
+            },
+            (_arn(desired, "cloudwatch", f"alarm:{desired.project}-wake-??????"),),
+        )
 
 
 def _registry(desired: Desired) -> Iterator[Grant]:

@@ -15,6 +15,7 @@ from infra.image_steps import image_steps, of_image
 from infra.observe import Observed, ObservedJob, canonical
 from infra.registry import APPROVED, Version, package_steps, refuse_rejected
 from infra.resources import Desired, Retrained
+from infra.scaling import UNSCALED, scaling_steps
 from infra.serving import Serving
 from infra.steps import MARGIN_SECONDS, Action, Call, StageName, Step, Unchanged, Wait
 from infra.training_job import TrainingJob
@@ -144,7 +145,12 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     waits = _waits(desired, version)
     if not waits:
         serving_steps(serving, observed, steps, same)
+        ending = len(steps)
         endpoint_steps(desired, serving.endpoint, observed, steps, same)
+        anew = any(step.kind == "endpoint" and step.action == "replace" for step in steps[ending:])
+        # What was registered for an endpoint goes with it.
+        seen = UNSCALED if anew else observed.scaling
+        scaling_steps(desired.project, desired.scaling, seen, steps, same)
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]
     return Plan(desired, attempt, serving, tuple(steps), tuple(same), version, waits)

@@ -62,6 +62,8 @@ def _plan(settings: Settings, cloud: Cloud | None, version: int | None = None) -
         wanted = replace(wanted, chosen=registry.chosen(cloud, wanted.project, version))
     record = RecordStore(cloud, wanted.bucket.name, wanted.project).load()
     wanted = kept(cloud, wanted, record)
+    if record.of("scalable target"):
+        wanted = replace(wanted, scaled=True)
     if wanted.bucket.name in record.of("bucket"):
         wanted = replace(wanted, bucket=replace(wanted.bucket, ours=True))
     return plan(wanted, observe(cloud, wanted))

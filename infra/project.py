@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from infra import rollout
+from infra import modes, rollout
 from infra.channels import local_files
 from infra.mistakes import Mistakes, not_toml
 from infra.sections import Aws, EndpointSection, ProjectFile, Table
@@ -187,7 +187,10 @@ class _Checked:
         tuning = self._tuning()
         knobs = self._hyperparameters()
         self._check_instances(tuning, knobs)
-        for refused in rollout.refusals(file.endpoint):
+        for refused in (
+            *rollout.refusals(file.endpoint),
+            *modes.refusals(file.endpoint, file.aws),
+        ):
             self._mistakes.add(refused.where or "endpoint", refused.message, refused.cure)
         self._check_network()
         self._mistakes.raise_if_any()

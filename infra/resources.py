@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from infra import modes
 from infra.channels import Channel
 from infra.grants import Grant, document
 from infra.images import (
@@ -37,6 +38,7 @@ from infra.policy import building_grants, execution_grants, trust
 from infra.registry import Chosen, Package
 from infra.requests import Request, tagged
 from infra.rollout import Beside, Rollout, beside, rollout
+from infra.scaling import Scaling, scaling
 from infra.security import Security
 from infra.serving import (
     CANDIDATE,
@@ -63,7 +65,17 @@ ENDPOINT_LOGS = "/aws/sagemaker/Endpoints"
 CHANNELS = "/opt/ml/input/data"
 CODE = "code"
 # What there is under a project's prefix in S3, beside its record.
-FOLDERS = ("batch", "checkpoints", "code", "data", "jobs", "metrics", "problems", "rollouts")
+FOLDERS = (
+    "async",
+    "batch",
+    "checkpoints",
+    "code",
+    "data",
+    "jobs",
+    "metrics",
+    "problems",
+    "rollouts",
+)
 
 
 @dataclass(frozen=True)
@@ -282,6 +294,8 @@ class Desired:
         hosting: on what it serves.
         rollout: how traffic moves to a new version; None: all at once.
         beside: how a new version is to serve beside the old one; None: it takes its place.
+        scaling: how the number of instances changes; None: it does not.
+        scaled: whether a deployment before may have left some scaling.
         lineage: where what it trains comes from, as names and values.
         approval: whether a version serves only when somebody has approved it.
         retrained: the model that last won a retraining, if any.
@@ -300,6 +314,8 @@ class Desired:
     rollout: Rollout | None
     beside: Beside | None
     tags: tuple[tuple[str, str], ...]
+    scaling: Scaling | None = None
+    scaled: bool = False
     lineage: tuple[tuple[str, str], ...] = ()
     approval: bool = False
     retrained: Retrained | None = None
@@ -451,6 +467,7 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
     searched = tuning.where == "service" and tuning.count > 0
     parallel = children_at_a_time(tuning, local=account.local)
     watched = rollout(settings.endpoint.rollout)
+    serverless = modes.serverless(settings.endpoint)
     own_image = _own_image(settings, artifacts, account, bucket, tags)
     return Desired(
         project=project,
@@ -464,13 +481,17 @@ def desired(settings: Settings, artifacts: Artifacts, account: Account) -> Desir
         if own_image
         else tensorflow_serving_image(account.region, settings.endpoint.instance),
         hosting=Hosting(
-            settings.endpoint.instance,
+            None if serverless else settings.endpoint.instance,
+            settings.endpoint.instances,
+            serverless,
+            modes.asynchronous(settings.endpoint, f"{base}/"),
             security=security,
             metrics_seconds=min(METRICS_SECONDS, watched.thresholds.period)
             if watched
             else METRICS_SECONDS,
         ),
         rollout=watched,
+        scaling=scaling(settings.endpoint),
         beside=beside(settings.endpoint),
         tags=tags,
         lineage=_lineage(artifacts),

@@ -6,6 +6,7 @@ here with what works now. Checks that look at more than one key, or at data, are
 
 from __future__ import annotations
 
+import re
 import typing
 from typing import Annotated, Any, Literal, get_args
 from unicodedata import category
@@ -20,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from infra.modes import SERVERLESS_CONCURRENCY, SERVERLESS_MEMORY
 from infra.rollout import LIMITS, LONGEST_WAIT, MOST_ALARMS, Kind, Thresholds
 from infra.units import seconds, share
 from shared import documents
@@ -30,6 +32,7 @@ from shared.schema import Task
 NAME = r"[a-z0-9]+(-[a-z0-9]+)*"
 # What an account may have in one training job before it asks for more.
 MOST_INSTANCES = 20
+MOST_SERVING = 100
 # AWS takes 50 tags a resource; the kit adds the project's name.
 MOST_TAGS = 49
 
@@ -53,10 +56,6 @@ def _only(now: object, *later: object) -> AfterValidator:
         )
 
     return AfterValidator(check)
-
-
-def _absent(value: object) -> object:
-    raise PydanticCustomError("not_available", "this is not available yet; leave the key out")
 
 
 def _tags(table: dict[str, str]) -> dict[str, str]:
@@ -90,7 +89,6 @@ def _auto_or_count(value: object) -> object:
     raise ValueError
 
 
-Later = Annotated[Any, AfterValidator(_absent)]
 Duration = Annotated[float, BeforeValidator(seconds)]
 Share = Annotated[float, BeforeValidator(share)]
 Parallel = Annotated[Literal["auto"] | int, PlainValidator(_auto_or_count)]
@@ -274,17 +272,96 @@ class BesideSection(Section):
     share: Share = Field(gt=0, description='a share such as 0.1 or "10%", above 0')
 
 
+def _megabytes(value: Any) -> int:
+    found = re.fullmatch(r"(\d+)\s*(MB|GB)", value) if isinstance(value, str) else None
+    size = int(found[1]) * (1024 if found[2] == "GB" else 1) if found else 0
+    if size in SERVERLESS_MEMORY:
+        return size
+    raise ValueError
+
+
+class ServerlessSection(Section):
+    """[endpoint].serverless: what one request gets, and how many run at once."""
+
+    memory: Annotated[int, BeforeValidator(_megabytes)] = Field(
+        default=2048, description='"1024MB", "2048MB", "3072MB", "4096MB", "5120MB" or "6144MB"'
+    )
+    concurrency: int = Field(
+        default=5,
+        ge=1,
+        le=SERVERLESS_CONCURRENCY,
+        description=f"a whole number from 1 to {SERVERLESS_CONCURRENCY}",
+    )
+
+
+_TOPIC = Annotated[str, Field(pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:\d{12}:[\w-]+$")]
+
+
+class AsyncSection(Section):
+    """[endpoint].async: requests of one instance at once, and who hears of answers."""
+
+    concurrency: int | None = Field(
+        default=None, ge=1, le=1000, description="a whole number from 1 to 1000"
+    )
+    notify_success: _TOPIC | None = Field(default=None, description="the ARN of an SNS topic")
+    notify_error: _TOPIC | None = Field(default=None, description="the ARN of an SNS topic")
+
+
+_COUNT = "a whole number, 0 or more"
+_COOLDOWN = 'a duration such as "5m", 1h at most'
+
+
+class ScheduleSection(Section):
+    """One entry of [endpoint].scaling.schedule: other bounds from a moment on."""
+
+    at: str = Field(
+        pattern=r"^(cron|rate|at)\(.+\)$",
+        description='a schedule such as "cron(0 7 ? * MON-FRI *)"',
+    )
+    min: int = Field(ge=0, description=_COUNT)
+    max: int = Field(ge=1, description="a whole number, 1 or more")
+    timezone: str = Field(
+        default="UTC", pattern=r"^[A-Za-z_+-]+(/[A-Za-z0-9_+-]+)*$", description="an IANA time zone"
+    )
+
+
+class ScalingSection(Section):
+    """[endpoint].scaling: how many instances there are."""
+
+    min: int = Field(default=1, ge=0, description=_COUNT)
+    max: int = Field(ge=1, description="a whole number, 1 or more")
+    invocations_per_instance: float | None = Field(
+        default=None, gt=0, strict=False, description="requests a minute, above 0"
+    )
+    backlog_per_instance: float | None = Field(
+        default=None, gt=0, strict=False, description="requests that wait, above 0"
+    )
+    scale_in: Duration = Field(default=300.0, ge=0, le=3600, description=_COOLDOWN)
+    scale_out: Duration = Field(default=60.0, ge=0, le=3600, description=_COOLDOWN)
+    schedule: list[ScheduleSection] = Field(
+        default=[],
+        description='a list such as [{ at = "cron(0 7 ? * MON-FRI *)", min = 2, max = 6 }]',
+    )
+
+
 class EndpointSection(Section):
     """[endpoint]: what serves."""
 
     container: Container = Field(
         default="own", description='"own", "tensorflow-serving" or "toolkit"'
     )
-    mode: Annotated[str, _only("realtime", "serverless", "async")] = "realtime"
+    mode: Literal["realtime", "serverless", "async"] = Field(
+        default="realtime", description='"realtime", "serverless" or "async"'
+    )
     instance: str = Field(
         default="ml.m5.large", pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$", description=_INSTANCE
     )
-    scaling: Later = None
+    instances: int = Field(
+        default=1, ge=1, le=MOST_SERVING, description=f"a whole number from 1 to {MOST_SERVING}"
+    )
+    scaling: ScalingSection | None = None
+    serverless: ServerlessSection | None = None
+    async_: AsyncSection | None = Field(default=None, alias="async")
     rollout: RolloutSection | None = None
     shadow: BesideSection | None = None
     ab: BesideSection | None = None

@@ -219,12 +219,14 @@ class Endpoint:
     Attributes:
         deployment: how traffic moves when it is updated (DeploymentConfig); None: all at once. It
             means nothing to the first creation, as there is no old fleet.
+        scaled: whether the number of instances is what scaling made of it, and stays.
     """
 
     name: str
     config: str
     deployment: Request | None = None
     tags: Tags = ()
+    scaled: bool = False
 
     def request(self) -> Request:
         """Parameters of CreateEndpoint."""
@@ -239,6 +241,8 @@ class Endpoint:
         parameters: Request = {"EndpointName": self.name, "EndpointConfigName": self.config}
         if self.deployment:
             parameters["DeploymentConfig"] = self.deployment
+        if self.scaled:
+            parameters["RetainAllVariantProperties"] = True
         return parameters
 
 
@@ -267,6 +271,13 @@ class Hosting:
     async_: Async | None = None
     security: Security = OPEN
     metrics_seconds: int = METRICS_SECONDS
+
+    @property
+    def mode(self) -> str:
+        """As [endpoint].mode has it."""
+        if self.serverless:
+            return "serverless"
+        return "async" if self.async_ else "realtime"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from infra.async_client import AsyncClient
 from infra.aws import Cloud
 from infra.client import Client, ContainerError
 from infra.serving import Serving
@@ -47,6 +48,8 @@ def asked(cloud: Cloud, serving: Serving, bundle: Bundle, build: Path) -> tuple[
         model = cloud.call("sagemaker", "describe_model", {"ModelName": first.model})
         uri = model["PrimaryContainer"]["ModelDataUrl"]
         return Client(name, runtime), fetch_bundle(cloud, uri, build / "before").golden
+    if serving.config.async_:
+        return AsyncClient(name, cloud, serving.config.async_.output), bundle.golden
     return Client(name, runtime, None if newest is first else newest.name), bundle.golden
 
 

@@ -32,8 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict once."""
     from infra import project
+    from infra.async_client import client_of
     from infra.aws import find
-    from infra.client import Client, NoEndpointError
+    from infra.client import NoEndpointError
     from infra.units import short_time
     from shared.errors import DeploymentError
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         records = [record]
     body: Any = records[0] if len(records) == 1 else {"instances": records}
     try:
-        answer = Client(file.name, cloud.client("sagemaker-runtime")).predict(records)
+        answer = client_of(cloud, file.name).predict(records)
     except NoEndpointError:
         raise DeploymentError(
             f"{file.name} is not deployed", cure=f"Deploy it: {typed('deploy', args)}"

@@ -37,6 +37,8 @@ PROJECTS = {
     "searched by the service": SEARCH,
     "served by TensorFlow Serving": TENSORFLOW,
     "a role that was given": projects.TOML + GIVEN,
+    "asynchronous and scaled": projects.TOML
+    + '[endpoint]\nmode = "async"\nscaling = { min = 0, max = 2 }\n',
     "built by CodeBuild": projects.TOML + AWS,
 }
 # Actions whose resources cannot be named, because a call lists what it does not know yet.

@@ -283,7 +283,7 @@ MISTAKES = {
     ),
     "candidates that are no tables": (
         ("trials = 1", 'strategy = "manual"\ncandidates = [0.1]'),
-        "tuning.candidates.0: [0.1] is not allowed",
+        "tuning.candidates.0: 0.1 is not allowed",
         "a table",
     ),
     "candidates of a search that draws": (
@@ -321,19 +321,9 @@ MISTAKES = {
         "training.hyperparameters.batch_norm: it works on one instance, not on 2",
         "training.instance_count = 1",
     ),
-    "a serverless endpoint": (
-        ("[tuning]", '[endpoint]\nmode = "serverless"\n[tuning]'),
-        "endpoint.mode: 'serverless' is not available yet",
-        '"realtime"',
-    ),
-    "an unknown container": (
-        ("[tuning]", '[endpoint]\ncontainer = "docker"\n[tuning]'),
-        "endpoint.container: 'docker'",
-        '"tensorflow-serving"',
-    ),
     "an unknown mode": (
         ("[tuning]", '[endpoint]\nmode = "reeltime"\n[tuning]'),
-        "endpoint.mode: 'reeltime' is not known",
+        "endpoint.mode: 'reeltime' is not allowed",
         '"realtime"',
     ),
     "a rollout": (
