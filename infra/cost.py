@@ -61,14 +61,15 @@ class Cost:
         return f"{self.detail}: {text}{rest}; prices of {self.at}"
 
 
-def costs(plan: Plan, hourly: Hourly, bounds: tuple[int, int] | None = None) -> tuple[Cost, ...]:
+def costs(plan: Plan, hourly: Hourly) -> tuple[Cost, ...]:
     """What the endpoint costs once the plan is done, and the training that it starts.
 
     Args:
         plan: of a deployment to AWS.
         hourly: prices.
-        bounds: the least and the most instances, where scaling moves them.
     """
+    scaling = plan.desired.scaling
+    bounds = scaling.bounds if scaling else None
     found = [_endpoint(variant, hourly, bounds) for variant in plan.serving.config.variants]
     if plan.trains:
         found.append(_training(plan, hourly))

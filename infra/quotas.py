@@ -32,13 +32,9 @@ class Need:
     meanwhile: int
 
 
-def needs(plan: Plan, most: int | None = None) -> tuple[Need, ...]:
-    """What the plan needs; nothing for what is there already.
-
-    Args:
-        plan: of a deployment to AWS.
-        most: the most instances of the endpoint, where scaling adds some.
-    """
+def needs(plan: Plan) -> tuple[Need, ...]:
+    """What the plan needs; nothing for what is there already."""
+    most = plan.desired.scaling.bounds[1] if plan.desired.scaling else 0
     found = []
     if plan.trains:
         wanted = plan.desired.job
@@ -55,7 +51,7 @@ def needs(plan: Plan, most: int | None = None) -> tuple[Need, ...]:
             if variant.instance is not None:
                 many = 2 * variant.count if moves else variant.count
                 name = f"{variant.instance} for endpoint usage"
-                found.append(Need(name, variant.count, max(many, most or 0)))
+                found.append(Need(name, variant.count, max(many, most)))
     return tuple(found)
 
 

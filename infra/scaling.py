@@ -59,6 +59,12 @@ class Scaling:
     scale_out: int
     schedule: tuple[Scheduled, ...] = ()
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The least and the most instances there may ever be, its schedule included."""
+        least = [self.least, *(one.least for one in self.schedule)]
+        return min(least), max([self.most, *(one.most for one in self.schedule)])
+
 
 @dataclass(frozen=True)
 class ObservedScaling:

@@ -44,9 +44,18 @@ def test_the_endpoint_costs_its_instances_by_the_hour(tmp_path: Path) -> None:
 
 
 def test_scaling_gives_a_least_and_a_most(tmp_path: Path) -> None:
-    cost = of(costs(planned(tmp_path), hourly, bounds=(1, 4)), "endpoint")
+    toml = projects.TOML + "[endpoint]\nscaling = { min = 1, max = 4 }\n"
+    cost = of(costs(planned(tmp_path, toml), hourly), "endpoint")
     assert (cost.least, cost.most) == (0.1, 0.4)
     assert "1 to 4 × ml.m5.large: $0.10 to $0.40 an hour" in cost.words
+
+
+def test_a_schedule_s_bounds_count_too(tmp_path: Path) -> None:
+    night = '{ at = "cron(0 22 * * ? *)", min = 1, max = 2 }'
+    day = '{ at = "cron(0 7 * * ? *)", min = 2, max = 8 }'
+    toml = f"[endpoint]\nscaling = {{ min = 1, max = 4, schedule = [{night}, {day}] }}\n"
+    cost = of(costs(planned(tmp_path, projects.TOML + toml), hourly), "endpoint")
+    assert cost.detail == "1 to 8 × ml.m5.large"
 
 
 def test_a_training_job_costs_at_most_its_longest_runtime(tmp_path: Path) -> None:

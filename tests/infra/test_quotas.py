@@ -57,7 +57,8 @@ def test_an_update_has_two_fleets_for_a_while(tmp_path: Path) -> None:
 
 
 def test_scaling_may_need_more(tmp_path: Path) -> None:
-    assert needs(first(tmp_path), most=4)[1] == Need(ENDPOINT, 1, 4)
+    toml = projects.TOML + "[endpoint]\nscaling = { min = 1, max = 4 }\n"
+    assert needs(first(tmp_path, toml))[1] == Need(ENDPOINT, 1, 4)
 
 
 def test_enough_is_not_mentioned(tmp_path: Path) -> None:
