@@ -18,6 +18,7 @@ _MISSING_CODES = {
     "NoSuchBucketPolicy",
     "NoSuchEntity",
     "NoSuchKey",
+    "ObjectNotFoundException",
     "RepositoryNotFoundException",
     "ResourceNotFound",
     "ResourceNotFoundException",

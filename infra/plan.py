@@ -148,8 +148,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         ending = len(steps)
         endpoint_steps(desired, serving.endpoint, observed, steps, same)
         anew = any(step.kind == "endpoint" and step.action == "replace" for step in steps[ending:])
-        # What was registered for an endpoint goes with it.
-        seen = UNSCALED if anew else observed.scaling
+        # What was registered for an endpoint may go with it, so it is registered again.
+        seen = UNSCALED if anew and desired.scaling else observed.scaling
         scaling_steps(desired.project, desired.scaling, seen, steps, same)
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]

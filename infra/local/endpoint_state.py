@@ -89,6 +89,7 @@ class Endpoint:
             "PendingDeploymentSummary": _pending(self.progress) if self.progress else None,
             "ProductionVariants": self._summaries(self.fleet.variants) if self.fleet else None,
             "ShadowProductionVariants": self._summaries(self.fleet.shadows) if self.fleet else None,
+            "AsyncInferenceConfig": self.fleet.asynchronous if self.fleet else None,
         }
 
     def _summaries(self, variants: Sequence[Variant]) -> list[dict[str, Any]] | None:

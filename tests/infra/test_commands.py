@@ -264,6 +264,24 @@ def test_a_batch_that_cannot_be_says_why_and_starts_nothing(
     assert told in said.err
 
 
+def test_an_endpoint_becomes_asynchronous_and_scaled_and_real_time_again(
+    deployed: Said, place: Place
+) -> None:
+    file = place.project / "project.toml"
+    file.write_text(TOML + '[endpoint]\nmode = "async"\nscaling = { max = 2 }\n')
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    assert "create scaling policy small-backlog-" in said.out
+    assert "No changes" in place.run("deploy").out
+    assert '"label"' in place.run("invoke").out
+    file.write_text(TOML)
+    assert "cannot become realtime" in place.run("plan").out
+    said = place.run("deploy")
+    assert said.code == 0, said.err
+    assert "delete scalable target" in said.out
+    assert "No changes" in place.run("deploy").out
+
+
 CANARY = 'rollout = { percent = 40, bake = "1s", alarms = "none" }\n'
 
 
