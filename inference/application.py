@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter_ns
 
@@ -91,7 +92,7 @@ class Application(Answerer):
         """See Answerer."""
         loop = self._loop = asyncio.get_running_loop()
         self._gate = Gate(loop, self._settings.body_bytes, self._give_up)
-        self._batcher = Batcher(loop, self._answered)
+        self._batcher = Batcher(loop, self._answered, self._failed)
         self._books = Books(loop, self._settings, self._gate, lambda: self.model.version)
         logs.event(log, logging.INFO, "ready", model_version=self.model.version)
 
@@ -175,20 +176,25 @@ class Application(Answerer):
 
     # What becomes of it.
 
-    def _answered(self, asked: _Asked, answer: handler.Answer | Exception) -> None:
-        """The batcher has an answer, or an error."""
-        if isinstance(answer, Exception):
-            self._failed(asked, answer)
+    def _answered(
+        self, askers: Sequence[_Asked], answer: handler.Answer, parts: Sequence[slice]
+    ) -> None:
+        """The batcher has an answer."""
+        if len({asked.accept for asked in askers}) > 1:
+            for asked, rows in zip(askers, parts, strict=True):
+                self._answered([asked], answer, [rows])
+                # The values of all rows are looked at once.
+                answer = answer._replace(parts=())
             return
-        predicted = perf_counter_ns()
         try:
-            done = _written(asked, answer, predicted)
+            done, bodies, content_type = _written(askers, answer, parts)
         except Exception as error:
-            self._failed(asked, error)
+            for asked in askers:
+                self._failed(asked, error)
         else:
-            self._finish(asked, done)
+            self._finish(askers, done, bodies, content_type)
 
-    def _predict_beside(self, asked: _Asked) -> Done:
+    def _predict_beside(self, asked: _Asked) -> _Written:
         """Runs in the thread beside the event loop."""
         self._busy_since = monotonic()
         try:
@@ -196,46 +202,49 @@ class Application(Answerer):
             request = handler.input_fn(asked.exchange.body, asked.content_type)
             asked.parsed = perf_counter_ns()
             answer = handler.predict_fn(request, asked.model)
-            done = _written(asked, answer, perf_counter_ns())
+            rows = slice(0, len(answer.predictions))
+            done, bodies, content_type = _written([asked], answer, [rows])
             quality = Quality({})
             quality.count([(done.model, done.answer)])
-            return done._replace(quality=quality)
+            return done._replace(quality=quality), bodies, content_type
         finally:
             self._busy_since = None
 
-    def _answered_beside(self, asked: _Asked, future: asyncio.Future[Done]) -> None:
+    def _answered_beside(self, asked: _Asked, future: asyncio.Future[_Written]) -> None:
         error = future.exception()
         if error is None:
-            self._finish(asked, future.result())
+            self._finish([asked], *future.result())
         else:
             assert isinstance(error, Exception)
             self._failed(asked, error)
 
-    def _finish(self, asked: _Asked, done: Done) -> None:
-        """A good answer."""
-        self._leave(asked)
-        exchange = asked.exchange
-        ended = perf_counter_ns()
-        self._books.recorder.answer(done, exchange.begun, ended)
-        headers = [("x-amzn-requestid", asked.request_id), ("content-type", done.content_type)]
-        get = exchange.headers.get
-        if get(INFERENCE_ID) == asked.request_id:
-            headers.append((INFERENCE_ID, asked.request_id))
-        attributes = get(ATTRIBUTES)
-        if attributes and _echoed(attributes):
-            headers.append((ATTRIBUTES, attributes))
-        exchange.answer(200, headers, done.body)
+    def _finish(
+        self, askers: Sequence[_Asked], done: Done, bodies: Sequence[bytes], content_type: str
+    ) -> None:
+        """Good answers."""
+        self._books.recorder.answers(done)
+        for asked, body in zip(askers, bodies, strict=True):
+            self._leave(asked)
+            headers = [("x-amzn-requestid", asked.request_id), ("content-type", content_type)]
+            get = asked.exchange.headers.get
+            if get(INFERENCE_ID) == asked.request_id:
+                headers.append((INFERENCE_ID, asked.request_id))
+            attributes = get(ATTRIBUTES)
+            if attributes and _echoed(attributes):
+                headers.append((ATTRIBUTES, attributes))
+            asked.exchange.answer(200, headers, body)
         if self._verbose:
-            logs.event(
-                log,
-                logging.DEBUG,
-                "answered",
-                status=200,
-                request_id=asked.request_id,
-                rows=done.rows,
-                ms=round((ended - exchange.begun) / 1e6, 3),
-                model_version=done.answer.version,
-            )
+            for asked, rows, begun in zip(askers, done.each[::4], done.each[1::4], strict=True):
+                logs.event(
+                    log,
+                    logging.DEBUG,
+                    "answered",
+                    status=200,
+                    request_id=asked.request_id,
+                    rows=rows,
+                    ms=round((done.written - begun) / 1e6, 3),
+                    model_version=done.answer.version,
+                )
 
     def _leave(self, asked: _Asked) -> None:
         self._gate.leave(asked)
@@ -350,10 +359,19 @@ class Application(Answerer):
             logs.event(log, logging.WARNING, "not available", **fields, reason=str(error))
 
 
-def _written(asked: _Asked, answer: handler.Answer, predicted: int) -> Done:
-    body, content_type = handler.output_fn(answer, asked.accept)
-    marks = (asked.read, asked.parsed, predicted, perf_counter_ns())
-    return Done(body, content_type, asked.model, answer, marks)
+_Written = tuple[Done, list[bytes], str]
+"""What is counted, the bodies of the answers, and their content type."""
+
+
+def _written(askers: Sequence[_Asked], answer: handler.Answer, parts: Sequence[slice]) -> _Written:
+    """The answer to all of `askers`, who accept the same."""
+    scored = perf_counter_ns()
+    bodies, content_type = handler.output_each(answer, parts, askers[0].accept)
+    written = perf_counter_ns()
+    each: list[int] = []
+    for asked, rows in zip(askers, parts, strict=True):
+        each += rows.stop - rows.start, asked.exchange.begun, asked.read, asked.parsed
+    return Done(askers[0].model, answer, each, scored, written), bodies, content_type
 
 
 def _is_large(size: int, content_type: str | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from inference import codecs, handler
@@ -23,8 +23,11 @@ ROWS_EACH = 16
 
 T = TypeVar("T")
 
-Told = Callable[[T, handler.Answer | Exception], None]
-"""Takes whose request it was, and the answer, or why there is none."""
+Told = Callable[[Sequence[T], handler.Answer, Sequence[slice]], None]
+"""Takes whose requests were answered together, the answer, and which of its rows are each one's."""
+
+Failed = Callable[[T, Exception], None]
+"""Takes whose request it was, and why there is no answer."""
 
 
 class _Waiting(NamedTuple, Generic[T]):
@@ -39,14 +42,14 @@ class Batcher(Generic[T]):
 
     Args:
         loop: the event loop.
-        tell: is told each answer. It is what `handler.predict_fn` answers; the stages' times are
-            those of the whole batch, and of a batch the first answer alone carries the `parts`,
-            all of them.
+        tell: is told each answer. It is what `handler.predict_fn` answers to all of the batch.
+        fail: is told each mistake.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Told[T]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Told[T], fail: Failed[T]) -> None:
         self._loop = loop
         self._tell = tell
+        self._fail = fail
         self._waiting: deque[_Waiting[T]] = deque()
 
     def predict(self, asker: T, request: codecs.Request, model: handler.Model) -> None:
@@ -58,47 +61,55 @@ class Batcher(Generic[T]):
 
     def _flush(self) -> None:
         """Answer one batch; what is left over has its turn after what has arrived meanwhile."""
+        batch = self._batch()
+        if self._waiting:
+            self._loop.call_soon(self._flush)
+        if len(batch) == 1 or not self._together(batch):
+            for each in batch:
+                self._alone(each)
+
+    def _batch(self) -> list[_Waiting[T]]:
+        """The first of those that wait, and who can be answered with it."""
         waiting = self._waiting
         first = waiting.popleft()
-        batch, rows, model = [first], first.rows, first.model
-        if rows is not None and waiting:
-            rows = [*rows]
-            while waiting:
-                following = waiting[0]
-                if following.rows is None or following.model is not model:
-                    break
-                if len(rows) + len(following.rows) > ROWS:
-                    break
-                batch.append(waiting.popleft())
-                rows += following.rows
-        if waiting:
-            self._loop.call_soon(self._flush)
-        if rows is None or len(batch) == 1:
-            self._alone(first)
-            return
+        batch, model = [first], first.model
+        if first.rows is None:
+            return batch
+        room = ROWS - len(first.rows)
+        while waiting:
+            following = waiting[0]
+            if following.rows is None or following.model is not model:
+                break
+            room -= len(following.rows)
+            if room < 0:
+                break
+            batch.append(waiting.popleft())
+        return batch
+
+    def _together(self, batch: Sequence[_Waiting[T]]) -> bool:
+        """Answer all of them at once; False where somebody made a mistake."""
+        rows: list[dict[str, object]] = []
+        parts = []
+        for each in batch:
+            start = len(rows)
+            rows += each.rows or ()
+            parts.append(slice(start, len(rows)))
         try:
-            together = handler.predict_fn(Records(rows), model)
+            answer = handler.predict_fn(Records(rows), batch[0].model)
         except Exception as mistake:
             # Its frames hold it, and the model: a circle.
             mistake.__traceback__ = mistake.__context__ = None
-            together = None
-        if together is None:  # one mistake must not be told to all: each alone
-            for each in batch:
-                self._alone(each)
-            return
-        found, version, times, parts = together
-        pieces = found.pieces([len(each.rows or ()) for each in batch])
-        for each, piece in zip(batch, pieces, strict=True):
-            self._tell(each.asker, handler.Answer(piece, version, times, parts))
-            parts = ()
+            return False
+        self._tell([each.asker for each in batch], answer, parts)
+        return True
 
     def _alone(self, waiting: _Waiting[T]) -> None:
         try:
             answer = handler.predict_fn(waiting.request, waiting.model)
         except Exception as error:
-            self._tell(waiting.asker, error)
+            self._fail(waiting.asker, error)
         else:
-            self._tell(waiting.asker, answer)
+            self._tell([waiting.asker], answer, [slice(0, len(answer.predictions))])
 
 
 def _rows(request: codecs.Request, width: int) -> list[dict[str, object]] | None:

@@ -9,7 +9,7 @@ HTTP is not known here: a client's mistake is an `InputError`, anything else our
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from typing import NamedTuple
@@ -161,6 +161,15 @@ def output_fn(answer: Answer, accept: str | None) -> tuple[bytes, str]:
     """The body of the answer and its content type, which `accept` has a say in."""
     content_type = codecs.answer_type(accept)
     return codecs.encode(answer.predictions, answer.version, content_type), content_type
+
+
+def output_each(
+    answer: Answer, parts: Iterable[slice], accept: str | None
+) -> tuple[list[bytes], str]:
+    """What `output_fn` makes of each of these parts of the rows, and their content type."""
+    content_type = codecs.answer_type(accept)
+    predictions, version = answer.predictions, answer.version
+    return codecs.encode_each(predictions, parts, version, content_type), content_type
 
 
 def first_line(error: Exception) -> str:

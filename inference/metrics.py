@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,35 +42,32 @@ SAMPLE = 64
 CODES = 100
 """Different codes of errors that are counted apart; any more count as one."""
 
-_WIDTH = len(STAGES) + 1
+_OWN, _COMMON = 4, 6
+"""Numbers kept of each request, and of those that were answered together."""
 _NANOSECONDS = (BOUNDS * 1e9).astype(np.int64)
 _CLASSES = len(BOUNDS) + 1
 _OFFSETS = np.arange(len(STAGES)) * _CLASSES
 
 
 class Done(NamedTuple):
-    """A request that was answered.
+    """Requests that were answered together.
 
     Args:
-        body, content_type: of the answer.
-        model: which gave it.
-        answer: as it gave it.
-        marks: `perf_counter_ns` when the body was read, when it was parsed, when it was scored,
-            when the answer was written.
+        model: which gave the answer.
+        answer: to all of them.
+        each: of each in turn its rows, and `perf_counter_ns` when it came, when its body was there
+            and when that was parsed.
+        scored: the same when the answer was there.
+        written: when the bodies of the answers were.
         quality: of the rows, where they were looked at already.
     """
 
-    body: bytes
-    content_type: str
     model: handler.Model
     answer: handler.Answer
-    marks: tuple[int, int, int, int]
+    each: Sequence[int]
+    scored: int
+    written: int
     quality: Quality | None = None
-
-    @property
-    def rows(self) -> int:
-        """Rows of the request."""
-        return len(self.answer.predictions)
 
 
 class Recorder:
@@ -90,8 +87,9 @@ class Recorder:
     ) -> None:
         self._loop = loop
         self._flushed = flushed
-        self._marks = array("q")
-        self._answers: list[tuple[handler.Model, handler.Answer]] = []
+        self._each, self._common = array("q"), array("q")
+        self._sample: list[tuple[handler.Model, handler.Answer]] = []
+        self._sampled = 0
         self._waiting = False
         found = found or {}
         self.answered, self.rows = found.get("answered", 0), found.get("rows", 0)
@@ -103,23 +101,17 @@ class Recorder:
         self.sums: npt.NDArray[np.float64] = np.array(found.get("sums", nothing[:, 0]), float)
         self.quality = Quality(found.get("quality", {}))
 
-    def answer(self, done: Done, begun: int, ended: int) -> None:
-        """Count one good answer.
-
-        Args:
-            done: what was answered.
-            begun: `perf_counter_ns` when the request came.
-            ended: when its answer was ready.
-        """
-        read, parsed, predicted, encoded = done.marks
+    def answers(self, done: Done) -> None:
+        """Count good answers."""
+        count = len(done.each) // _OWN
+        self._each.extend(done.each)
         stages = done.answer.nanoseconds
-        self._marks.extend(
-            (done.rows, read - begun, parsed - read, *stages, encoded - predicted, ended - begun)
-        )
+        self._common.extend((count, *stages, done.written - done.scored, done.written))
         if done.quality:
             self.quality.add(done.quality)
-        elif len(self._answers) < SAMPLE:
-            self._answers.append((done.model, done.answer))
+        elif self._sampled < SAMPLE:
+            self._sampled += count
+            self._sample.append((done.model, done.answer))
         if not self._waiting:
             self._wait()
 
@@ -143,19 +135,23 @@ class Recorder:
 
     def flush(self) -> None:
         """Count what was recorded since the last time."""
-        marks, self._marks = self._marks, array("q")
-        answers, self._answers = self._answers, []
-        if not marks:
+        each, self._each = self._each, array("q")
+        common, self._common = self._common, array("q")
+        sample, self._sample, self._sampled = self._sample, [], 0
+        if not each:
             return
-        table = np.frombuffer(marks, np.int64).reshape(-1, _WIDTH)
-        times = table[:, 1:]
+        rows, begun, read, parsed = np.frombuffer(each, np.int64).reshape(-1, _OWN).T
+        batches = np.frombuffer(common, np.int64).reshape(-1, _COMMON)
+        shared = np.repeat(batches[:, 1:], batches[:, 0], axis=0)
+        stages, written = shared[:, :-1], shared[:, -1]
+        times = np.column_stack([read - begun, parsed - read, stages, written - begun])
         found = np.searchsorted(_NANOSECONDS, times) + _OFFSETS
         counted = np.bincount(found.ravel(), minlength=self.times.size)
         self.times += counted.reshape(self.times.shape)
         self.sums += times.sum(axis=0) * 1e-9
-        self.answered += len(table)
-        self.rows += int(table[:, 0].sum())
-        self.quality.count(answers)
+        self.answered += len(times)
+        self.rows += int(rows.sum())
+        self.quality.count(sample)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything counted so far, as JSON has it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,19 +42,9 @@ class Predictions:
         """
         return self._records
 
-    def pieces(self, lengths: Sequence[int]) -> list[Predictions]:
-        """The same, parted after so many rows each; records are made once, for all together."""
-        found = []
-        start = 0
-        for length in lengths:
-            end = start + length
-            piece = Predictions(
-                self.target, self.values[start:end], self.choice[start:end], self.scores[start:end]
-            )
-            piece.__dict__["_records"] = self._records[start:end]
-            found.append(piece)
-            start = end
-        return found
+    def part(self, rows: slice) -> Predictions:
+        """Those of some of the rows."""
+        return Predictions(self.target, self.values[rows], self.choice[rows], self.scores[rows])
 
     @cached_property
     def _records(self) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@
     is_text       whether a content type is one of text
     answer_type   what Accept says → the content type of the answer
     encode        predictions → a body
+    encode_each   predictions for several requests → a body for each
 
 Here: the table of all formats, and which of them a header means. Each format has a module of its
 own; what headers may say is in `media`.
@@ -11,7 +12,7 @@ own; what headers may say is in `media`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -21,7 +22,8 @@ from shared.errors import InputError
 from shared.predictions import Predictions
 
 __all__ = [
-    "CSV", "FORMATS", "JSON", "Format", "Request", "answer_type", "decode", "encode", "is_text",
+    "CSV", "FORMATS", "JSON", "Format", "Request", "answer_type", "decode", "encode",
+    "encode_each", "is_text",
 ]  # fmt: skip
 
 JSON = "application/json"
@@ -121,6 +123,15 @@ def encode(predictions: Predictions, version: str, content_type: str) -> bytes:
     if content_type == WITH_HEADER:
         return as_csv.write_with_header(predictions, version)
     return _BY_NAME[content_type].write(predictions, version)
+
+
+def encode_each(
+    predictions: Predictions, parts: Iterable[slice], version: str, content_type: str
+) -> list[bytes]:
+    """What `encode` makes of each of these parts of the rows."""
+    if content_type == JSON:
+        return as_json.write_each(predictions, parts, version)
+    return [encode(predictions.part(rows), version, content_type) for rows in parts]
 
 
 def is_text(content_type: str | None) -> bool:

@@ -6,7 +6,7 @@ surrogates and anything but UTF-8 are not JSON and refused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -65,7 +65,13 @@ def read_lines(body: bytes) -> Request:
 
 def write(predictions: Predictions, version: str) -> bytes:
     """``{"predictions": […], "model_version": "…"}``."""
-    return orjson.dumps({"predictions": predictions.to_records(), "model_version": version})
+    return _document(predictions.to_records(), version)
+
+
+def write_each(predictions: Predictions, parts: Iterable[slice], version: str) -> list[bytes]:
+    """What `write` makes of each of these parts of the rows."""
+    records = predictions.to_records()
+    return [_document(records[rows], version) for rows in parts]
 
 
 def write_lines(predictions: Predictions, version: str) -> bytes:
@@ -75,6 +81,10 @@ def write_lines(predictions: Predictions, version: str) -> bytes:
         for record in predictions.to_records()
     ]
     return b"".join(lines)
+
+
+def _document(records: Sequence[Mapping[str, Any]], version: str) -> bytes:
+    return orjson.dumps({"predictions": records, "model_version": version})
 
 
 def _rows(rows: object, short: bool) -> Request:

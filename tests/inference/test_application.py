@@ -234,3 +234,38 @@ def test_beyond_the_limit_requests_are_refused_after_a_pause_and_the_others_answ
         assert nothing_is_held(application)
 
     run(bundle, tmp_path, check)
+
+
+def test_who_is_answered_together_gets_what_each_accepts_and_is_counted_by_itself(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    accepts = ["application/json", "text/csv", "application/json", "image/png", "*/*"]
+    rows = bundles.rows(10)
+
+    async def check(application: Application) -> None:
+        clients = [http.connect(application) for _ in accepts]
+        for place, (client, accept) in enumerate(zip(clients, accepts, strict=True)):
+            body = json.dumps(rows[2 * place : 2 * place + 2]).encode()
+            client.send(request(body, f"application/json\r\nAccept: {accept}"))
+        found = [(await client.answers(1))[0] for client in clients]
+        assert [answer.status for answer in found] == [200, 200, 200, 406, 200]
+        assert len(found[1].body.splitlines()) == 2
+        for place in (0, 2, 4):
+            asked = handler.input_fn(json.dumps(rows[2 * place : 2 * place + 2]), codecs.JSON)
+            alone = handler.output_fn(handler.predict_fn(asked, application.model), None)[0]
+            assert found[place].body == alone
+        counted = application._books
+        counted.recorder.flush()
+        snapshot = counted.snapshot()
+        assert (snapshot["answered"], snapshot["rows"], snapshot["quality"]["rows"]) == (4, 8, 10)
+        assert [sum(stage) for stage in snapshot["times"]] == [4] * 7
+        assert all(seconds > 0 for seconds in snapshot["sums"])
+        assert snapshot["errors"] == [[406, "not_acceptable", 1]]
+        assert nothing_is_held(application)
+
+    with caplog.at_level(logging.DEBUG, "inference"):
+        run(bundle, tmp_path, check)
+    told = [record.__dict__["fields"] for record in caplog.records if record.msg == "answered"]
+    assert [(each["status"], each["rows"]) for each in told] == [(200, 2)] * 4
+    assert len({each["request_id"] for each in told}) == 4
+    assert all(each["ms"] > 0 for each in told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from inference.handler import Model
 from shared.errors import InputError
 from tests.support import bundles
 
-TYPE = codecs.JSON
+TYPE, NPY = codecs.JSON, "application/x-npy"
 
 
 @pytest.fixture(scope="module", params=["binary", "multiclass", "regression"])
@@ -23,12 +24,23 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return handler.model_fn(bundles.build(tmp_path_factory.mktemp("bundle") / "b", request.param))
 
 
-def answers(model: Model, requests: list[codecs.Request]) -> list[handler.Answer | Exception]:
-    """The answer, or the error, of each of the requests, which wait at the same moment."""
+def answers(
+    model: Model, requests: list[codecs.Request]
+) -> list[tuple[handler.Answer, slice] | Exception]:
+    """The answer and which of its rows, or the error, of each of the requests.
 
-    async def inside() -> dict[int, handler.Answer | Exception]:
-        found: dict[int, handler.Answer | Exception] = {}
-        batcher = Batcher(asyncio.get_running_loop(), found.__setitem__)
+    They wait at the same moment.
+    """
+
+    async def inside() -> dict[int, tuple[handler.Answer, slice] | Exception]:
+        found: dict[int, tuple[handler.Answer, slice] | Exception] = {}
+
+        def tell(asked: Sequence[int], answer: handler.Answer, parts: Sequence[slice]) -> None:
+            found.update(
+                (number, (answer, rows)) for number, rows in zip(asked, parts, strict=True)
+            )
+
+        batcher = Batcher(asyncio.get_running_loop(), tell, found.__setitem__)
         for number, request in enumerate(requests):
             batcher.predict(number, request, model)
         assert not found
@@ -40,20 +52,25 @@ def answers(model: Model, requests: list[codecs.Request]) -> list[handler.Answer
     return [found[number] for number in range(len(requests))]
 
 
-def together(model: Model, bodies: list[Any]) -> list[Any]:
+def together(model: Model, bodies: list[Any], accept: str) -> list[Any]:
     """What each of the bodies is answered with."""
     found = answers(model, [handler.input_fn(json.dumps(body), TYPE) for body in bodies])
     return [
-        each if isinstance(each, Exception) else handler.output_fn(each, TYPE)[0] for each in found
+        each if isinstance(each, Exception) else handler.output_each(each[0], [each[1]], accept)
+        for each in found
     ]
 
 
-def alone(model: Model, body: Any) -> bytes:
+def alone(model: Model, body: Any, accept: str) -> tuple[list[bytes], str]:
     request = handler.input_fn(json.dumps(body), TYPE)
-    return handler.output_fn(handler.predict_fn(request, model), TYPE)[0]
+    answer, content_type = handler.output_fn(handler.predict_fn(request, model), accept)
+    return [answer], content_type
 
 
-def test_requests_of_one_batch_get_the_bytes_that_each_gets_alone(model: Model) -> None:
+@pytest.mark.parametrize("accept", [codecs.JSON, "application/jsonlines", codecs.CSV, NPY])
+def test_requests_of_one_batch_get_the_bytes_that_each_gets_alone(
+    model: Model, accept: str
+) -> None:
     rows = bundles.rows(150)
     with_source = {**rows[0], "weather.temp": 3.0}
     bodies = [
@@ -64,26 +81,29 @@ def test_requests_of_one_batch_get_the_bytes_that_each_gets_alone(model: Model) 
         with_source,
         {"instances": rows[:3]},
     ]
-    assert together(model, bodies) == [alone(model, body) for body in bodies]
+    assert together(model, bodies, accept) == [alone(model, body, accept) for body in bodies]
 
 
 def test_a_mistake_is_told_to_who_made_it(model: Model) -> None:
     good, other = bundles.rows(2)
     bad = [{**good}, {**good, "distance": "far"}]
-    found = together(model, [good, bad, other, {**good, "nothing": 1}, [5]])
-    assert found[0] == alone(model, good)
-    assert found[2] == alone(model, other)
+    found = together(model, [good, bad, other, {**good, "nothing": 1}, [5]], TYPE)
+    assert found[0] == alone(model, good, TYPE)
+    assert found[2] == alone(model, other, TYPE)
     assert isinstance(found[1], InputError)
     assert (found[1].code, found[1].row, found[1].column) == ("wrong_type", 1, "distance")
     assert isinstance(found[3], InputError)
     assert isinstance(found[4], InputError)
 
 
-def test_a_batch_counts_its_rows_once(model: Model) -> None:
+def test_all_of_a_batch_are_told_the_same_answer_and_their_own_rows(model: Model) -> None:
     rows = bundles.rows(10)
-    found = answers(model, [handler.input_fn(json.dumps(row), TYPE) for row in rows])
-    assert [len(answer.predictions) for answer in found] == [1] * 10
-    assert sum(len(encoded.codes) for answer in found for _, encoded in answer.parts) == 10
+    bodies = [rows[0], rows[1:4], *rows[4:]]
+    found = answers(model, [handler.input_fn(json.dumps(body), TYPE) for body in bodies])
+    whole, parts = zip(*[each for each in found if isinstance(each, tuple)], strict=True)
+    assert len({id(answer) for answer in whole}) == 1
+    assert sum(len(encoded.codes) for _, encoded in whole[0].parts) == 10
+    assert [(rows.start, rows.stop) for rows in parts[:3]] == [(0, 1), (1, 4), (4, 5)]
 
 
 def test_requests_of_two_models_are_not_mixed(model: Model, tmp_path: Path) -> None:
@@ -93,11 +113,10 @@ def test_requests_of_two_models_are_not_mixed(model: Model, tmp_path: Path) -> N
     async def inside() -> list[tuple[str, str]]:
         found: list[tuple[str, str]] = []
 
-        def tell(asked: Model, answer: handler.Answer | Exception) -> None:
-            assert isinstance(answer, handler.Answer)
-            found.append((asked.version, answer.version))
+        def tell(asked: Sequence[Model], answer: handler.Answer, _: Sequence[slice]) -> None:
+            found.extend((each.version, answer.version) for each in asked)
 
-        batcher = Batcher(asyncio.get_running_loop(), tell)
+        batcher = Batcher(asyncio.get_running_loop(), tell, lambda *_: None)
         for each in (model, other, other, model):
             batcher.predict(each, request, each)
         while len(found) < 4:
