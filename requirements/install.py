@@ -51,7 +51,9 @@ def install(python: Path, folder: Path, requirements: Path) -> None:
     print(f"environment: installing from {requirements} (up to {packages} packages)", flush=True)
     if run(str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(bootstrap)):
         target = ("--python", str(python), "--require-hashes", "-r", str(requirements))
-        if run(str(uv), "pip", "install", "-q", *target):
+        # Where imports may not keep what they compile, each would compile TensorFlow anew.
+        compiled = ("--compile-bytecode",) if sys.flags.dont_write_bytecode else ()
+        if run(str(uv), "pip", "install", "-q", *compiled, *target):
             return
         print("environment: uv could not install; pip goes on alone, more slowly", flush=True)
     if not run(

@@ -322,7 +322,12 @@ def test_sigterm_while_it_starts_ends_it_with_0(bundle: Path) -> None:
     variables["SAGEMAKER_BIND_TO_PORT"] = str(serving.free_port())
     command = [sys.executable, "-c", STOPPED]
     environment = {**os.environ, **variables}
-    assert subprocess.run(command, cwd=serving.ROOT, env=environment, timeout=50).returncode == 0
+    assert (
+        subprocess.run(
+            command, check=False, cwd=serving.ROOT, env=environment, timeout=50
+        ).returncode
+        == 0
+    )
 
 
 def test_a_worker_that_dies_is_replaced(bundle: Path, tmp_path: Path) -> None:
