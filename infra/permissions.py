@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from infra.alarms import KINDS as ALARMS
 from infra.grants import Grant
 from infra.images import SERVING_REPOSITORY
+from infra.modes import FOLDER
 from infra.package import DIGEST_LENGTH
 from infra.policy import key_grants, pushing_grants, reading_grants
 from infra.resources import Build, Desired
@@ -38,8 +39,21 @@ def deploying(desired: Desired) -> tuple[Grant, ...]:
 
 def invoking(desired: Desired) -> tuple[Grant, ...]:
     """What a client of the endpoint needs, and no more."""
-    reason = "a prediction"
-    return (Grant("Invoke", {"sagemaker:InvokeEndpoint": reason}, (_endpoint(desired),)),)
+    place = (_endpoint(desired),)
+    if desired.hosting.async_ is None:
+        return (Grant("Invoke", {"sagemaker:InvokeEndpoint": "a prediction"}, place),)
+    objects = f"arn:aws:s3:::{desired.bucket.name}/{desired.project}/{FOLDER}/*"
+    return (
+        Grant("Invoke", {"sagemaker:InvokeEndpointAsync": "a prediction, later"}, place),
+        Grant(
+            "Objects",
+            {
+                "s3:GetObject": "its answer, or why there is none",
+                "s3:PutObject": "the rows that are asked about",
+            },
+            (objects,),
+        ),
+    )
 
 
 def _arn(desired: Desired, service: str, name: str) -> str:
@@ -209,6 +223,12 @@ def _scaling(desired: Desired) -> Iterator[Grant]:
         # Targets have names that AWS makes up.
         (_arn(desired, "application-autoscaling", "scalable-target/*"),),
         {"StringEquals": {"application-autoscaling:service-namespace": "sagemaker"}},
+    )
+    role = "aws-service-role/sagemaker.application-autoscaling.amazonaws.com"
+    yield Grant(
+        "ScalingRole",
+        {"iam:CreateServiceLinkedRole": "AWS makes its own role at an account's first scaling"},
+        (f"arn:aws:iam::{desired.account.id}:role/{role}/*",),
     )
     yield Grant(
         "LookingAtScaling",

@@ -37,6 +37,7 @@ def execution_grants(
     *,
     own_image: bool = True,
     security: Security = OPEN,
+    topics: Sequence[str] = (),
 ) -> tuple[Grant, ...]:
     """What jobs and endpoint may do: the project's objects, their logs, metrics and images.
 
@@ -48,6 +49,7 @@ def execution_grants(
         region: where the project is.
         own_image: our image serves; else AWS's TensorFlow Serving.
         security: key and network.
+        topics: ARNs of what an asynchronous endpoint tells of its answers.
     """
     buckets, prefixes, readable = _places(external)
     buckets = sorted({*buckets, bucket})
@@ -114,6 +116,9 @@ def execution_grants(
     if readable:
         reading = {"s3:GetObject": "data of the project that lies elsewhere in S3"}
         grants.append(Grant("Sources", reading, tuple(readable)))
+    if topics:
+        telling = {"sns:Publish": "an asynchronous endpoint tells that an answer is there"}
+        grants.append(Grant("Notices", telling, tuple(topics)))
     if security.kms_key:
         grants += key_grants(security.kms_key)
     if security.subnets:

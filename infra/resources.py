@@ -542,6 +542,8 @@ def _role(
     tags: tuple[tuple[str, str], ...],
 ) -> Role:
     name = f"{settings.name}-{account.region}-execution"
+    told = settings.endpoint.async_
+    topics = {told.notify_success, told.notify_error} if told else set()
     grants = execution_grants(
         settings.name,
         bucket,
@@ -550,6 +552,7 @@ def _role(
         account.region,
         own_image=settings.endpoint.container != "tensorflow-serving",
         security=Security.of(settings.aws),
+        topics=sorted(topic for topic in topics if topic),
     )
     given = settings.aws.role
     if given and not account.local:

@@ -38,7 +38,8 @@ PROJECTS = {
     "served by TensorFlow Serving": TENSORFLOW,
     "a role that was given": projects.TOML + GIVEN,
     "asynchronous and scaled": projects.TOML
-    + '[endpoint]\nmode = "async"\nscaling = { min = 0, max = 2 }\n',
+    + '[endpoint]\nmode = "async"\nscaling = { min = 0, max = 2 }\n'
+    'async = { notify_success = "arn:aws:sns:us-east-1:123456789012:answers" }\n',
     "built by CodeBuild": projects.TOML + AWS,
 }
 # Actions whose resources cannot be named, because a call lists what it does not know yet.
@@ -172,6 +173,29 @@ def test_a_caller_may_call_this_endpoint_and_nothing_else(tmp_path: Path) -> Non
     assert iam.actions(policy) == {"sagemaker:InvokeEndpoint"}
     (statement,) = policy["Statement"]
     assert statement["Resource"] == "arn:aws:sagemaker:us-east-1:123456789012:endpoint/small"
+
+
+def test_a_caller_of_an_asynchronous_endpoint_may_lay_down_rows_and_fetch_answers(
+    tmp_path: Path,
+) -> None:
+    toml = projects.TOML + '[endpoint]\nmode = "async"\n'
+    want = wanted(tmp_path, toml=toml)
+    policy: dict[str, Any] = document(invoking(want))
+    assert iam.actions(policy) == {"sagemaker:InvokeEndpointAsync", "s3:GetObject", "s3:PutObject"}
+    assert want.hosting.async_ is not None
+    answers = want.hosting.async_.output.removeprefix("s3://")
+    assert granting(policy, Need("s3:GetObject", f"arn:aws:s3:::{answers}/1.out"))
+    record = f"arn:aws:s3:::{want.bucket.name}/small/record.json"
+    assert not granting(policy, Need("s3:GetObject", record))
+
+
+def test_an_endpoint_that_tells_of_its_answers_may_do_so_there_and_nowhere_else(
+    tmp_path: Path,
+) -> None:
+    role = json.loads(wanted(tmp_path, toml=PROJECTS["asynchronous and scaled"]).role.policy or "")
+    topic = "arn:aws:sns:us-east-1:123456789012:answers"
+    assert granting(role, Need("sns:Publish", topic))
+    assert not granting(role, Need("sns:Publish", f"{topic}-2"))
 
 
 def test_only_sagemaker_may_be_the_role() -> None:
