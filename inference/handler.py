@@ -9,7 +9,7 @@ HTTP is not known here: a client's mistake is an `InputError`, anything else our
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import perf_counter_ns
 from typing import NamedTuple
@@ -124,17 +124,17 @@ class Model:
         return Answer(found, self.version, stages, parts)
 
 
-def chunks(columns: Columns) -> Iterator[Columns]:
+def chunks(columns: Columns) -> Sequence[Columns]:
     """`columns` in pieces of at most CHUNK_ROWS rows."""
-    if isinstance(columns, Cells):
-        yield columns
-        return
+    if type(columns) is Cells:
+        return (columns,)
     rows = len(next(iter(columns.values())))
     if rows <= CHUNK_ROWS:
-        yield columns
-        return
-    for start in range(0, rows, CHUNK_ROWS):
-        yield {name: array[start : start + CHUNK_ROWS] for name, array in columns.items()}
+        return (columns,)
+    return [
+        {name: array[start : start + CHUNK_ROWS] for name, array in columns.items()}
+        for start in range(0, rows, CHUNK_ROWS)
+    ]
 
 
 def model_fn(model_dir: str | Path) -> Model:

@@ -59,18 +59,20 @@ def load(path: Path) -> Run:
             where=str(path),
             cure="Train the model again",
         ) from error
-    inputs = [given.name for given in session.get_inputs()]
+    wanted = {given.name for given in session.get_inputs()}
+    inputs = [(name, place) for place, name in enumerate(Encoded._fields) if name in wanted]
 
     def run(encoded: Encoded) -> npt.NDArray[np.float32]:
         rows = len(encoded.codes)
         if rows > TOGETHER:
             return np.concatenate([run(part) for part in _parts(encoded)])
         filled = rows + -rows % ALIGNED
-        feed = {name: getattr(encoded, name) for name in inputs}
-        if filled > rows:
-            places = _PLACES[:filled] if filled <= len(_PLACES) else np.arange(filled)
+        if filled == rows:
+            feed = {name: encoded[place] for name, place in inputs}
+        else:
+            rising = _PLACES[:filled] if filled <= len(_PLACES) else np.arange(filled)
             # Beyond the last row, the last row again.
-            feed = {name: given.take(places, 0, mode="clip") for name, given in feed.items()}
+            feed = {name: encoded[place].take(rising, 0, mode="clip") for name, place in inputs}
         outputs: npt.NDArray[np.float32] = session.run(["output"], feed)[0]
         return outputs[:rows]
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from inference.handler import Answer, Model
-from shared.cells import Cells, picker
+from shared.cells import Cells
 from shared.transforms import Encoded, Transforms
 from shared.values import Columns
 from shared.vocabulary import MISSING, UNKNOWN
@@ -116,10 +117,10 @@ def _blocks(
         return
     own = [name for name in names if name in small[0].kinds]
     if own:
-        pick = picker(own)
-        yield own, np.array([pick(row) for cells in small for row in cells.rows], dtype).T
+        lists = [[cells.columns[name] for cells in small] for name in own]
+        yield own, np.array([[*chain.from_iterable(each)] for each in lists], dtype)
     for place, table in enumerate(small[0].tables):
-        found = [rows[place] for cells in small for rows in cells.found]
+        found = np.concatenate([cells.found[place] for cells in small])
         from_table = [name for name in names if name not in own and name in table.columns]
         if from_table:
             yield from_table, np.stack([table.columns[name][found] for name in from_table])

@@ -1,15 +1,18 @@
 """A few rows as Python's values: what a small request is held in.
 
-An array of one element costs more to make than everything that is done with it. So the columns of a
-small request stay cells until someone reads one as an array; `sources.enrich` and
+An array of few elements costs more to make than everything that is done with it. So the columns of
+a small request stay lists of cells until someone reads one as an array; `sources.enrich` and
 `Transforms.encode` take them as they are. Which cell each kind has is in `values`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from shared import values
 from shared.values import Array, Kind
@@ -17,11 +20,14 @@ from shared.values import Array, Kind
 if TYPE_CHECKING:
     from shared.sources import SourceTable
 
-FEW = 4
-"""Up to so many rows are held as cells: from there on arrays are faster."""
+FEW = 64
+"""Up to so many rows are held as cells."""
+
+ALONE = 24
+"""Up to so many cells are computed one at a time: from there on arrays are faster."""
 
 Cell = float | int | str | None
-Row = Mapping[str, Cell]
+Places = Sequence[int] | npt.NDArray[np.int64]
 
 
 class Cells(Mapping[str, Array]):
@@ -29,32 +35,34 @@ class Cells(Mapping[str, Array]):
 
     Args:
         kinds: of each of the rows' own columns.
-        rows: their cells by column name.
+        columns: their cells, `rows` of them in each column.
+        rows: how many rows there are.
         tables: the sources that were asked about them.
-        found: for each row and table the table's row, -1 where it has none.
+        found: for each table its row for each of the rows, -1 where it has none.
     """
 
-    __slots__ = ("found", "kinds", "rows", "tables")
+    __slots__ = ("columns", "found", "kinds", "rows", "tables")
 
     def __init__(
         self,
         kinds: Mapping[str, Kind],
-        rows: Sequence[Row],
+        columns: Mapping[str, Sequence[Cell]],
+        rows: int,
         tables: tuple[SourceTable, ...] = (),
-        found: Sequence[Sequence[int]] = (),
+        found: Sequence[Places] = (),
     ) -> None:
         self.kinds = kinds
+        self.columns = columns
         self.rows = rows
         self.tables = tables
         self.found = found
 
     def __getitem__(self, name: str) -> Array:
         if name in self.kinds:
-            return values.array_of(self.kinds[name], [row[name] for row in self.rows])
-        for place, table in enumerate(self.tables):
+            return values.array_of(self.kinds[name], self.columns[name])
+        for table, found in zip(self.tables, self.found, strict=True):
             if name in table.columns:
-                found: Array = table.columns[name][[rows[place] for rows in self.found]]
-                return found
+                return table.columns[name].take(found)
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -66,8 +74,11 @@ class Cells(Mapping[str, Array]):
         return len(self.kinds) + sum(len(table.columns) for table in self.tables)
 
 
-def picker(places: Sequence[Hashable]) -> Callable[[Any], tuple[Any, ...]]:
+def picker(places: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     """A function that picks what lies at these places of a sequence or a mapping."""
     if len(places) > 1:
         return itemgetter(*places)
-    return lambda given: tuple([given[place] for place in places])
+    if not places:
+        return lambda _: ()
+    (only,) = places
+    return lambda given: (given[only],)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -197,11 +197,11 @@ class Clocks:
         self._count = sum(map(len, self._starts))
         self._table = np.array(self._points, dtype=np.float32)
 
-    def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.float32]:
+    def __call__(self, chunk: Sequence[Ints]) -> npt.NDArray[np.float32]:
         """Encode rows.
 
         Args:
-            chunk: datetime64[us] [n], one for each of `columns`.
+            chunk: microseconds or NaT as int64 [n], for each of `columns`.
 
         Returns:
             float32 [n, len(keys)].
@@ -209,12 +209,12 @@ class Clocks:
         rows, end = len(chunk[0]), 0
         at = np.empty((self._count, rows), dtype=np.int64)
         absent = []
-        for times, dial, starts in zip(chunk, self._together, self._starts, strict=True):
-            moments = times.astype(np.int64)
+        for moments, dial, starts in zip(chunk, self._together, self._starts, strict=True):
             missing = moments == _NAT
             begin = end
-            for value, start in zip(_values(moments, dial, MANY), starts, strict=True):
-                np.add(value, start, out=at[end])
+            days, within = _local(moments, dial, MANY)
+            for part, start in zip(dial.parts, starts, strict=True):
+                np.add(part(days, within), start, out=at[end])
                 end += 1
             if np.count_nonzero(missing):
                 at[begin:end, missing] = 0
@@ -225,17 +225,23 @@ class Clocks:
         flags = np.array([absent[i] for i in self._flagged], dtype=np.float32)
         return np.concatenate([points, flags.T], axis=1)
 
-    def one(self, cells: Sequence[int | None]) -> list[float]:
-        """Encode one row: microseconds, or None, for each of `columns` → one for each of `keys`."""
-        result: list[float] = []
-        for moment, dial, starts in zip(cells, self._alone, self._starts, strict=True):
-            if moment is None:
-                result += self._points[0] * len(starts)
-            else:
-                for value, start in zip(_values(moment, dial, ONE), starts, strict=True):
-                    result += self._points[start + value]
+    def singly(self, chunk: Sequence[Sequence[int | None]]) -> list[Sequence[float]]:
+        """Encode few rows: n microseconds or None for each of `columns` → n for each of `keys`."""
+        result: list[Sequence[float]] = []
+        for moments, dial, starts in zip(chunk, self._alone, self._starts, strict=True):
+            points = []
+            for moment in moments:
+                if moment is None:
+                    points.append([*self._points[0] * len(starts)])
+                    continue
+                days, within = _local(moment, dial, ONE)
+                point: list[float] = []
+                for part, start in zip(dial.parts, starts, strict=True):
+                    point += self._points[start + part(days, within)]
+                points.append(point)
+            result += zip(*points, strict=True)
         if self._flagged:
-            result += [float(cells[i] is None) for i in self._flagged]
+            result += [[float(moment is None) for moment in chunk[i]] for i in self._flagged]
         return result
 
 
@@ -247,16 +253,18 @@ class _Dial(NamedTuple):
     parts: Sequence[Callable[[Number, Number], Number]]
 
 
-def _values(moment: Number, dial: _Dial, ops: Ops) -> list[Any]:
-    """The values of the dial's parts, counted from 0; any in their range for a missing time."""
+def _local(moment: Number, dial: _Dial, ops: Ops) -> tuple[Number, Number]:
+    """What a part's formula is given: days since 1970 and the microseconds within the day.
+
+    A part's value is counted from 0, and for a missing time it is any in its range.
+    """
     local = moment
     if len(dial.offsets) > 1:
         local = moment + dial.offsets[ops.rank(dial.transitions, moment)]
     elif dial.offsets[0]:
         local = moment + dial.offsets[0]
     days = local // DAY
-    within = local - days * DAY
-    return [value(days, within) for value in dial.parts]
+    return days, local - days * DAY
 
 
 # Formulas of one number or an array: days since 1970 and microseconds within the day → a part's

@@ -123,7 +123,7 @@ class Features:
     def made(self, columns: Columns, rows: Rows | None = None) -> Columns:
         """The same with infinities, and times beyond the years 1 to 9999, let through."""
         given = Given(columns, self._inputs)
-        count = len(columns.rows if isinstance(columns, Cells) else columns[self._inputs[0]])
+        count = columns.rows if isinstance(columns, Cells) else len(columns[self._inputs[0]])
         if not count:
             return {one.name: np.empty(0, values.dtype(one.kind)) for one in self._columns}
         try:
@@ -253,13 +253,10 @@ def complete(columns: Columns, tables: Sequence[SourceTable], features: Features
     made = features(enriched)
     if not isinstance(enriched, Cells):
         return {**enriched, **made}
-    cells = {name: _cells(array) for name, array in made.items()}
     return Cells(
         {**enriched.kinds, **features.kinds},
-        [
-            {**row, **{name: given[place] for name, given in cells.items()}}
-            for place, row in enumerate(enriched.rows)
-        ],
+        {**enriched.columns, **{name: _cells(array) for name, array in made.items()}},
+        enriched.rows,
         enriched.tables,
         enriched.found,
     )

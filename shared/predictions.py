@@ -13,8 +13,11 @@ from shared.errors import BundleError
 from shared.schema import Target
 from shared.transforms import TargetTransform
 
+_NOTHING = np.empty(0)
+_NO_CHOICE = np.empty(0, dtype=np.int64)
 
-@dataclass(frozen=True)
+
+@dataclass(eq=False)
 class Predictions:
     """Answers for n rows.
 
@@ -108,12 +111,11 @@ def decode(
     if np.count_nonzero(finite) < finite.size:
         row = int(np.argmax(~finite.all(axis=1)))
         raise BundleError(f"the network's output for row {row} is not finite", where="the model")
-    none = np.empty(0)
     if target.task == "regression":
         values = target_transform.decode(scores)
-        return Predictions(target, values, none.astype(np.int64), none)
+        return Predictions(target, values, _NO_CHOICE, _NOTHING)
     if target.task == "binary":
         choice = (scores[:, 0] >= target.threshold).astype(np.int64)
     else:
         choice = np.argmax(scores, axis=1).astype(np.int64)
-    return Predictions(target, none, choice, scores)
+    return Predictions(target, _NOTHING, choice, scores)

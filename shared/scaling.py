@@ -217,11 +217,11 @@ class Scaler:
                 self._together.append((slice(start, end), _together(alike)))
             start = end
 
-    def __call__(self, chunk: Sequence[Array]) -> Floats:
+    def __call__(self, chunk: Sequence[Array | Sequence[float]]) -> Floats:
         """Scale rows.
 
         Args:
-            chunk: float64 [n], one for each of `columns`.
+            chunk: floats [n], for each of `columns`.
 
         Returns:
             float64 [len(keys), n].
@@ -240,14 +240,15 @@ class Scaler:
             result[count:] = missing.take(self._flagged, axis=0)
         return result
 
-    def one(self, cells: Sequence[float]) -> list[float]:
-        """Scale one row: a number for each of `columns` → one for each of `keys`."""
+    def singly(self, chunk: Sequence[Sequence[float]]) -> list[list[float]]:
+        """Scale few rows: n numbers for each of `columns` → n for each of `keys`."""
         result = [
-            _scaled(x if x == x else fill, step, ONE)  # noqa: PLR0124 - a missing one is NaN
-            for x, (fill, step) in zip(cells, self._alone, strict=True)
+            # One that is not itself is missing.
+            [_scaled(x if x == x else fill, step, ONE) for x in cells]  # noqa: PLR0124
+            for cells, (fill, step) in zip(chunk, self._alone, strict=True)
         ]
         if self._flagged:
-            result += [float(cells[i] != cells[i]) for i in self._flagged]
+            result += [[float(x != x) for x in chunk[i]] for i in self._flagged]  # noqa: PLR0124
         return result
 
 

@@ -174,6 +174,11 @@ class Schema:
         """The network's inputs, in the order of `all_columns`."""
         return tuple(column for column in self.all_columns if column.feature)
 
+    @cached_property
+    def _cuts(self) -> dict[int, Callable[[Any], tuple[Any, ...]]]:
+        """What parts the cells of so many rows, one column after the other, into columns."""
+        return {}
+
     @property
     def names(self) -> KeysView[str]:
         """Of all columns that a request may bring."""
@@ -208,11 +213,6 @@ class Schema:
         return {name: kind for kind, names, _ in self._kinds for name in names}
 
     @cached_property
-    def _picked(self) -> tuple[tuple[Kind, Callable[[Any], tuple[Any, ...]]], ...]:
-        """What picks a record's own cells of each kind, in the order of `_own_kinds`."""
-        return tuple((kind, picker(names)) for kind, names, _ in self._kinds)
-
-    @cached_property
     def _own_cells(self) -> Callable[[Mapping[str, object]], tuple[object, ...]]:
         """A record's own cells, those of one kind together."""
         return picker([name for _, names, _ in self._kinds for name in names])
@@ -237,10 +237,8 @@ class Schema:
         """
         if not records:
             raise InputError("no_rows", "the request has no rows")
-        if len(records) <= FEW:
-            few = self._cells(records, values.cells_of_values)
-            if few is not None:
-                return few
+        if len(records) <= FEW and (few := self._few(records)) is not None:
+            return few
         brought: list[Column] = []
         alike = set(map(type, records)) == {dict}
         if not (alike and all(map(eq, map(dict.keys, records), repeat(self._own)))):  # type: ignore[arg-type]
@@ -281,12 +279,12 @@ class Schema:
         rows = len(columns[0])
         if not rows:
             raise InputError("no_rows", "the request has no rows")
-        if rows <= FEW and convert in _READ_CELLS:
-            records = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-            few = self._cells(records, _READ_CELLS[convert])
+        cells = dict(zip(names, columns, strict=True))
+        if rows <= FEW and len(cells) == len(self._own) and convert in _READ_CELLS:
+            own = tuple(chain.from_iterable(cells[name] for name in self._own_kinds))
+            few = self._cells(own, rows, _READ_CELLS[convert])
             if few is not None:
                 return few
-        cells = dict(zip(names, columns, strict=True))
         groups: list[Group] = [
             (kind, names, [cells[name] for name in names]) for kind, names, _ in self._kinds
         ]
@@ -324,24 +322,38 @@ class Schema:
         if found:
             raise mistakes.first_of(found)
 
-    def _cells(self, records: Sequence[Mapping[str, Any]], read: ReadCells) -> Cells | None:
+    def _few(self, records: Sequence[Mapping[str, Any]]) -> Cells | None:
         """Few rows, if each has the own columns and no other, and all is well."""
-        rows = []
+        rows = len(records)
         try:
-            for record in records:
-                if len(record) != len(self._own):
-                    return None
-                cells: list[Any] = []
-                for kind, pick in self._picked:
-                    cells += read(kind, pick(record))
-                row = dict(zip(self._own_kinds, cells, strict=True))
-                for name in self._required:
-                    if name in row and values.is_missing_cell(row[name]):
-                        return None
-                rows.append(row)
-        except (Mistake, KeyError, TypeError):  # which one it is, the long way finds out
+            if rows == 1:
+                cells = self._own_cells(records[0])
+            else:
+                columns = zip(*map(self._own_cells, records), strict=True)
+                cells = tuple(chain.from_iterable(columns))
+            if set(map(len, records)) != {len(self._own)}:
+                return None
+        except (KeyError, TypeError):  # which one it is, the long way finds out
             return None
-        return Cells(self._own_kinds, rows)
+        return self._cells(cells, rows, values.cells_of_values)
+
+    def _cells(self, cells: Sequence[Any], rows: int, read: ReadCells) -> Cells | None:
+        """Few rows of own cells, column after column as in `_own_kinds`, if all is well."""
+        found: list[Any] = []
+        try:
+            for kind, _, place in self._kinds:
+                found += read(kind, cells[place.start * rows : place.stop * rows])
+        except Mistake:
+            return None
+        cut = self._cuts.get(rows)
+        if cut is None:
+            starts = range(0, len(found), rows)
+            cut = self._cuts[rows] = picker([slice(start, start + rows) for start in starts])
+        columns = dict(zip(self._own_kinds, cut(found), strict=True))
+        for name in self._required:
+            if name in columns and any(map(values.is_missing_cell, columns[name])):
+                return None
+        return Cells(self._own_kinds, columns, rows)
 
     def _columns(self, groups: Sequence[Group], rows: int, convert: Convert) -> Columns:
         """Convert all columns of a kind at once: small requests have many of them."""

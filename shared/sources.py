@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import files, values
-from shared.cells import Cells, Row
+from shared.cells import ALONE, Cells, Places
 from shared.elementary import MANY, ONE, Number, Ops
 from shared.errors import BundleError, DataError, ProjectError
 from shared.numpy_files import from_npz
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _MICROSECONDS = 1_000_000
+_NONE = repeat(-1)
 MAX_TABLE_BYTES = 4 << 30
 
 
@@ -112,6 +113,7 @@ class SourceTable:
             dict(zip(_unpack(arrays, f"key{i}"), range(len(arrays[f"key{i}.ends"])), strict=True))
             for i in range(len(source.keys))
         ]
+        self._sizes = [len(levels) for levels in self._levels]
         self._codes: list[tuple[str, Callable[..., int]]] = [
             (ours, levels.get) for ours, levels in zip(source.keys, self._levels, strict=True)
         ]
@@ -216,37 +218,55 @@ class SourceTable:
             DataError: a key or time column is not there.
         """
         codes, moments = [], None
-        there: Any = True
         for ours, find in self._codes:
-            texts = values.texts_of(self._column(columns, ours))
-            found = map(find, texts.tolist(), repeat(-1))
-            codes.append(np.fromiter(found, np.int64, len(texts)))
+            texts = values.texts_of(self._column(columns, ours)).tolist()
+            codes.append(np.fromiter(map(find, texts, _NONE), np.int64, len(texts)))
         if self.source.as_of is not None:
-            time = self._column(columns, self.source.as_of[0])
-            there, moments = ~np.isnat(time), time.astype(np.int64)
-        if not self._rows:
-            row: Any = np.full(len(codes[0]), -1)
-        else:
-            row, known = self._row(codes, moments, self._together, MANY)
-            row = np.where(known & there, row, -1)
+            moments = self._column(columns, self.source.as_of[0]).astype(np.int64)
+        row = self._places(codes, moments)
         return {name: data[row] for name, data in self.columns.items()}
 
-    def find(self, row: Row) -> int:
-        """What `lookup` finds for one row given as cells: a place in each of `columns`, or -1.
+    def find(self, cells: Cells) -> Places:
+        """What `lookup` finds for each of few rows: a place in each of `columns`, or -1.
 
         Raises:
             DataError: a key or time column is not there.
         """
         as_of = self.source.as_of
         try:
-            codes = [find(values.text_of_cell(row[ours]), -1) for ours, find in self._codes]
-            moment = 0 if as_of is None else row[as_of[0]]
+            codes = []
+            for ours, find in self._codes:
+                texts = cells.columns[ours]
+                if cells.kinds[ours] != "category":
+                    texts = [*map(values.text_of_cell, texts)]
+                codes.append([*map(find, texts, _NONE)])
+            times: Any = None if as_of is None else cells.columns[as_of[0]]
         except KeyError as missing:
             raise self._needed(missing.args[0]) from None
+        if times is None and len(codes) == 1:
+            return codes[0]  # there is a row for each key, in the same order
+        if cells.rows > ALONE:
+            moments = None if times is None else values.moments(times)
+            return self._places([np.array(code) for code in codes], moments)
+        keys = zip(*codes, strict=True)
+        return [*map(self._place, keys, repeat(0) if times is None else times)]
+
+    def _places(
+        self, codes: Sequence[npt.NDArray[np.int64]], moments: npt.NDArray[np.int64] | None
+    ) -> npt.NDArray[np.int64]:
+        if not self._rows:
+            return np.full(len(codes[0]), -1)
+        row, known = self._row(codes, moments, self._together, MANY)
+        if moments is not None:
+            known = known & (moments != values.NAT)
+        found: npt.NDArray[np.int64] = np.where(known, row, -1)
+        return found
+
+    def _place(self, codes: tuple[int, ...], moment: int | None) -> int:
         if moment is None or not self._rows:
             return -1
-        found, known = self._row(codes, moment, self._alone, ONE)
-        return int(found) if known else -1
+        row, known = self._row(codes, moment, self._alone, ONE)
+        return int(row) if known else -1
 
     def _row(
         self, codes: Sequence[Number], moment: Number, index: _Index, ops: Ops
@@ -257,7 +277,7 @@ class SourceTable:
         if len(codes) > 1:
             for code in codes[1:]:
                 known = known & (code >= 0)
-            mixed = _mixed(codes, [len(levels) for levels in self._levels])
+            mixed = _mixed(codes, self._sizes)
             group = ops.rank(index.groups, mixed) - 1
             known = known & (index.groups[group] == mixed)
         if self.source.as_of is None:
@@ -329,8 +349,8 @@ def enrich(columns: Columns, tables: Sequence[SourceTable]) -> Columns:
         DataError: a key or time column is not there.
     """
     if isinstance(columns, Cells):
-        found = [[table.find(row) for table in tables] for row in columns.rows]
-        return Cells(columns.kinds, columns.rows, tuple(tables), found)
+        found = [table.find(columns) for table in tables]
+        return Cells(columns.kinds, columns.columns, columns.rows, tuple(tables), found)
     result = dict(columns)
     for table in tables:
         for name, data in table.lookup(columns).items():

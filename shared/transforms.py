@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import struct
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from shared import clock, documents, scaling, vocabulary
-from shared.cells import Cells, Row, picker
+from shared import clock, documents, scaling, values, vocabulary
+from shared.cells import ALONE, Cells, picker
 from shared.clock import Clock, Clocks
 from shared.elementary import MANY, log1p
 from shared.errors import BundleError, DataError, KitError
@@ -112,10 +113,10 @@ class Transforms:
         Raises:
             DataError: a feature is not there.
         """
-        if isinstance(columns, Cells):
-            return self._rowwise(columns.tables)(columns)
+        if type(columns) is Cells:
+            return self._few(columns.tables)(columns)
         numbers = _arrays(columns, self._scaler.columns)
-        times = _arrays(columns, self._clock.columns)
+        times = [array.astype(np.int64) for array in _arrays(columns, self._clock.columns)]
         texts = _arrays(columns, self._coder.columns)
         rows = len((numbers or times or texts)[0])
         width = len(self._scaler.keys)
@@ -127,17 +128,17 @@ class Transforms:
             if times:
                 numeric[part, width:] = self._clock(_cut(times, part))
             if texts:
-                codes[part] = self._coder(_cut(texts, part)).T
+                codes[part] = self._coder([data.tolist() for data in _cut(texts, part)]).T
         return Encoded(numeric, codes)
 
     @cached_property
-    def _rowwise_by_tables(self) -> dict[tuple[SourceTable, ...], _Rowwise]:
+    def _by_tables(self) -> dict[tuple[SourceTable, ...], _Few]:
         return {}
 
-    def _rowwise(self, tables: tuple[SourceTable, ...]) -> _Rowwise:
-        found = self._rowwise_by_tables.get(tables)
+    def _few(self, tables: tuple[SourceTable, ...]) -> _Few:
+        found = self._by_tables.get(tables)
         if found is None:
-            found = self._rowwise_by_tables[tables] = _Rowwise(self, tables)
+            found = self._by_tables[tables] = _Few(self, tables)
         return found
 
     def only(self, names: Collection[str]) -> Transforms:
@@ -149,22 +150,42 @@ class Transforms:
             vocabularies=tuple(v for v in self.vocabularies if v.name in names),
         )
 
-    def one(self, row: Row) -> tuple[list[float], list[int]]:
-        """One row of cells → its row of `numeric` and of `codes`.
+    def of_cells(self, columns: Mapping[str, Sequence[Any]], rows: int) -> Encoded:
+        """Few rows, given as cells by column; the matrices may be of any memory layout.
 
         Raises:
             DataError: a feature is not there.
         """
-        numbers, times, texts = self._pickers
+        numbers, times, texts = self._chosen(columns)
+        numeric = np.empty((rows, len(self.keys)), dtype=np.float32)
+        width = len(self._scaler.keys)
+        if numbers:
+            numeric[:, :width] = self._scaler(numbers).T
+        if times:
+            numeric[:, width:] = self._clock([*map(values.moments, times)])
+        return Encoded(numeric, self._coder(texts).T if texts else np.empty((rows, 0), np.int32))
+
+    def singly(self, columns: Mapping[str, Sequence[Any]]) -> list[Sequence[float]]:
+        """Few rows, given as cells by column → each column of `numeric`, then each of `codes`.
+
+        Raises:
+            DataError: a feature is not there.
+        """
+        numbers, times, texts = self._chosen(columns)
+        return [
+            *self._scaler.singly(numbers),
+            *self._clock.singly(times),
+            *self._coder.singly(texts),
+        ]
+
+    def _chosen(self, columns: Mapping[str, Sequence[Any]]) -> list[Sequence[Sequence[Any]]]:
         try:
-            numeric = self._scaler.one(numbers(row))
-            numeric += self._clock.one(times(row))
-            return numeric, self._coder.one(texts(row))
+            return [pick(columns) for pick in self._pickers]
         except KeyError as missing:
             raise _absent(missing) from None
 
     @cached_property
-    def _pickers(self) -> list[Callable[[Any], tuple[Any, ...]]]:
+    def _pickers(self) -> list[Callable[[Any], Sequence[Any]]]:
         return [picker(part.columns) for part in (self._scaler, self._clock, self._coder)]
 
     def to_json(self) -> str:
@@ -183,37 +204,78 @@ class Transforms:
         return documents.decode(cls, documents.loads(text, where, error), where, error)
 
 
-class _Rowwise:
-    """Encodes rows one by one; what comes from a source was encoded once for all of its rows."""
+class _Known(NamedTuple):
+    """What the features of one source were encoded to.
+
+    Args:
+        place: of the source among all.
+        rows: its rows, the last one for what was not found.
+        bits: the same memory.
+        width: bytes of a row.
+    """
+
+    place: int
+    rows: npt.NDArray[np.int32]
+    bits: bytes
+    width: int
+
+
+class _Few:
+    """Encodes few rows; what comes from a source was encoded once for all of its rows.
+
+    A row's numbers and codes are laid together as their bits, four bytes each, those of the own
+    columns first and then those of each source; at last they are put in order.
+    """
 
     def __init__(self, whole: Transforms, tables: Sequence[SourceTable]) -> None:
         known = {name for table in tables for name in table.columns}
         self._own = whole.only([name for name in whole.features if name not in known])
-        parts = [self._own, *(whole.only(table.columns) for table in tables)]
-        self._numeric: list[tuple[int, Array]] = []
-        self._coded: list[tuple[int, Array]] = []
-        for place, part in enumerate(parts[1:]):
+        self._pack = struct.Struct(f"={len(self._own.keys)}f{len(self._own.categories)}i").pack
+        self._computed = len(self._own.scalings) + len(self._own.clocks)
+        keys: list[Hashable] = [*self._own.keys, *self._own.categories]
+        self._tables: list[_Known] = []
+        for place, table in enumerate(tables):
+            part = whole.only(table.columns)
             if part.features:
-                encoded = part.encode(tables[place].columns)
-                if part.keys:
-                    self._numeric.append((place, encoded.numeric))
-                if part.categories:
-                    self._coded.append((place, encoded.codes))
-        self._numbers = _order([part.keys for part in parts], whole.keys)
-        self._codes = _order([part.categories for part in parts], whole.categories)
+                names = [*part.keys, *part.categories]
+                keys += names
+                bits = _joined(part.encode(table.columns)).tobytes()
+                rows = np.frombuffer(bits, np.int32).reshape(-1, len(names))
+                self._tables.append(_Known(place, rows, bits, rows.itemsize * len(names)))
+        places = {key: place for place, key in enumerate(keys)}
+        self._width = len(keys)
+        self._numeric = np.array([places[key] for key in whole.keys], dtype=np.intp)
+        self._codes = np.array([places[key] for key in whole.categories], dtype=np.intp)
 
     def __call__(self, cells: Cells) -> Encoded:
-        numeric, codes = [], []
-        for place, row in enumerate(cells.rows):
-            numbers, texts = self._own.one(row)
-            found = cells.found[place] if cells.found else ()
-            for table, known in self._numeric:
-                numbers += known[found[table]].tolist()
-            for table, known in self._coded:
-                texts += known[found[table]].tolist()
-            numeric.append(self._numbers(numbers))
-            codes.append(self._codes(texts))
-        return Encoded(np.array(numeric, dtype=np.float32), np.array(codes, dtype=np.int32))
+        rows = cells.rows
+        if rows * self._computed > ALONE:
+            joined = self._together(cells)
+        else:
+            joined = np.ndarray((rows, self._width), np.int32, self._singly(cells))
+        return Encoded(joined.take(self._numeric, 1).view(np.float32), joined.take(self._codes, 1))
+
+    def _together(self, cells: Cells) -> Array:
+        parts = [known.rows.take(cells.found[known.place], 0) for known in self._tables]
+        own = _joined(self._own.of_cells(cells.columns, cells.rows))
+        return np.concatenate([own, *parts], axis=1)
+
+    def _singly(self, cells: Cells) -> bytes:
+        columns = self._own.singly(cells.columns)
+        packed = map(self._pack, *columns) if columns else repeat(b"", cells.rows)
+        parts: list[bytes] = []
+        for row, own in enumerate(packed):
+            parts.append(own)
+            for place, _, bits, width in self._tables:
+                start = cells.found[place][row] * width
+                # The last row, which is that of -1, ends where all ends.
+                parts.append(bits[start : start + width or None])
+        return b"".join(parts)
+
+
+def _joined(encoded: Encoded) -> Array:
+    """Both matrices side by side, the bits of the numbers as integers."""
+    return np.concatenate([encoded.numeric.view(np.int32), encoded.codes], axis=1)
 
 
 class Fitting:
@@ -363,12 +425,3 @@ def _arrays(columns: Columns, names: Sequence[str]) -> list[Array]:
 def _absent(missing: KeyError) -> DataError:
     where = f"column {missing.args[0]!r}"
     return DataError("the column is needed, but is not there", where=where)
-
-
-def _order(
-    parts: Sequence[Sequence[Hashable]], wanted: Sequence[Hashable]
-) -> Callable[[Any], Sequence[Any]]:
-    """A function that puts what the parts have, one after the other, into the order wanted."""
-    places = {key: place for place, key in enumerate(chain.from_iterable(parts))}
-    order = [places[key] for key in wanted]
-    return tuple if order == sorted(order) else picker(order)

@@ -36,11 +36,15 @@ Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
 
 TIME, MISSING_TEXTS = many.TIME, many.MISSING_TEXTS
+NAT = int(np.iinfo(np.int64).min)
+"""The microseconds of a missing time in an array."""
 LONGEST_TEXT = 10_000
 """Characters of one text of a request."""
 _NUMBERS = frozenset({int, float, NoneType})
 _BOOLEANS = frozenset({bool, NoneType})
 _TEXTS = frozenset({str, NoneType})
+# Tuples, since each "int | float" would be made anew.
+_TRUTHS, _INTEGERS, _FLOATS = (bool, np.bool_), (int, np.integer), (float, np.floating)
 _ISO = re.compile(
     r"((?!0000)\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?)"
     r"(Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?",
@@ -49,7 +53,6 @@ _ISO = re.compile(
 _DATE = len("2013-07-01")
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
-_NAT = int(np.iinfo(np.int64).min)
 _TRUTH = {
     "true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0,
 }  # fmt: skip
@@ -110,8 +113,13 @@ def array_of(kind: Kind, cells: Sequence[Any]) -> Array:
         array[:] = cells
         return array
     if kind == "datetime":
-        return np.array([_NAT if cell is None else cell for cell in cells], np.int64).view(TIME)
+        return moments(cells).view(TIME)
     return np.array(cells, dtype=np.float64)
+
+
+def moments(cells: Sequence[int | None]) -> npt.NDArray[np.int64]:
+    """Cells of a datetime column → microseconds since 1970, NAT = missing."""
+    return np.array([NAT if cell is None else cell for cell in cells], np.int64)
 
 
 def is_missing_cell(cell: Any) -> bool:
@@ -165,12 +173,12 @@ def text_of(value: object) -> str:
     """
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, _TRUTHS):
         return "true" if value else "false"
     try:
-        if isinstance(value, int | np.integer):
+        if isinstance(value, _INTEGERS):
             return str(int(value))
-        if isinstance(value, float | np.floating):
+        if isinstance(value, _FLOATS):
             number = float(value)
             return str(int(number)) if number.is_integer() else _finite_text(number)
     except ValueError:
@@ -243,16 +251,19 @@ def _booleans(values: Sequence[object]) -> list[float]:
 
 
 def _categories(values: Sequence[object]) -> list[str | None]:
-    if not _TEXTS.issuperset(map(type, values)):
-        values = [_category(row, value) for row, value in enumerate(values)]
-    return [value or None for value in values]  # type: ignore[misc]
+    if _TEXTS.issuperset(map(type, values)):
+        return [value or None for value in values]  # type: ignore[misc]
+    return [
+        value or None if type(value) is str else _category(row, value)
+        for row, value in enumerate(values)
+    ]
 
 
 def _category(row: int, value: object) -> str | None:
     if value is None:
         return None
     try:
-        return text_of(value)
+        return text_of(value) or None
     except TypeError:
         wanted = "text, a number or a boolean is needed"
         raise Mistake(row, "wrong_type", f"{wanted}, not {_described(value)}") from None

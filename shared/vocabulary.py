@@ -16,6 +16,7 @@ from shared.schema import Column
 from shared.values import Array
 
 MISSING, UNKNOWN, RARE, FIRST = range(4)
+_UNKNOWNS = repeat(UNKNOWN)
 # A vocabulary travels in the bundle and lies in memory, the rare levels included.
 MOST_LEVELS = 1_000_000
 
@@ -49,25 +50,24 @@ class Vocabulary:
 
 
 class Coder:
-    """Looks up the codes of all category columns of a chunk of rows."""
+    """Looks up the codes of all category columns of rows."""
 
     def __init__(self, vocabularies: Sequence[Vocabulary]) -> None:
         self.columns = [fitted.name for fitted in vocabularies]
         self._codes = [fitted.codes.get for fitted in vocabularies]
 
-    def __call__(self, chunk: Sequence[Array]) -> npt.NDArray[np.int32]:
-        """Object arrays [n] of str and None, one for each of `columns` → int32 [columns, n]."""
-        unknown = repeat(UNKNOWN)
-        found = [
-            map(code, data.tolist(), unknown) for code, data in zip(self._codes, chunk, strict=True)
-        ]
+    def __call__(self, chunk: Sequence[Sequence[str | None]]) -> npt.NDArray[np.int32]:
+        """Texts and None, n for each of `columns` → int32 [columns, n]."""
+        found = [map(code, data, _UNKNOWNS) for code, data in zip(self._codes, chunk, strict=True)]
         rows = len(chunk[0])
         flat = np.fromiter(chain.from_iterable(found), np.int32, len(chunk) * rows)
         return flat.reshape(len(chunk), rows)
 
-    def one(self, cells: Sequence[str | None]) -> list[int]:
-        """One row: a text or None for each of `columns` → their codes."""
-        return [code(text, UNKNOWN) for code, text in zip(self._codes, cells, strict=True)]
+    def singly(self, chunk: Sequence[Sequence[str | None]]) -> list[list[int]]:
+        """The same of few rows, as lists."""
+        return [
+            [*map(code, data, _UNKNOWNS)] for code, data in zip(self._codes, chunk, strict=True)
+        ]
 
 
 class Counting:

@@ -81,8 +81,8 @@ def test_text_bodies_are_taken_as_the_toolkit_hands_them_over() -> None:
 def test_a_row_alone_is_answered_as_in_a_batch_of_several_chunks(
     models: dict[Task, Model], task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = bundles.rows(50)
-    monkeypatch.setattr(handler, "CHUNK_ROWS", 16)
+    rows = bundles.rows(100)
+    monkeypatch.setattr(handler, "CHUNK_ROWS", 40)
     batch = predictions(models[task], rows)
     for row, expected in zip(rows, batch, strict=True):
         [alone] = predictions(models[task], row)
@@ -288,9 +288,9 @@ def test_a_directory_without_a_bundle_is_refused(tmp_path: Path) -> None:
 def test_an_answer_tells_its_stages_and_what_each_chunk_was_encoded_to(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "CHUNK_ROWS", 16)
-    found = model.answer(handler.input_fn(json.dumps(bundles.rows(40)), codecs.JSON))
+    monkeypatch.setattr(handler, "CHUNK_ROWS", 40)
+    found = model.answer(handler.input_fn(json.dumps(bundles.rows(100)), codecs.JSON))
     assert all(stage > 0 for stage in found.nanoseconds)
-    assert [len(encoded.numeric) for _, encoded in found.parts] == [16, 16, 8]
+    assert [len(encoded.numeric) for _, encoded in found.parts] == [40, 40, 20]
     for columns, encoded in found.parts:
         assert len(columns["weather.temp"]) == len(columns["distance"]) == len(encoded.codes)

@@ -44,7 +44,7 @@ def cells(features: list[Column], columns: Columns) -> Cells:
         else array.tolist()
         for array in columns.values()
     ]
-    return Cells(kinds, [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)])
+    return Cells(kinds, dict(zip(columns, lists, strict=True)), len(lists[0]))
 
 
 def part(columns: Columns, picked: Any) -> Columns:
@@ -71,8 +71,9 @@ def test_a_row_of_cells_is_encoded_as_in_a_batch_of_arrays_bit_for_bit(table: An
         batch = fitted.encode(arrays)
         some = cells(features, arrays)
         assert bits(fitted.encode(some)) == bits(batch)
-        for row, alone in enumerate(some.rows):
-            one = fitted.encode(Cells(some.kinds, [alone]))
+        for row in range(some.rows):
+            alone = {name: cells[row : row + 1] for name, cells in some.columns.items()}
+            one = fitted.encode(Cells(some.kinds, alone, 1))
             assert bits(one) == rows(batch, slice(row, row + 1))
 
 

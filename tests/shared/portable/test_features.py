@@ -18,7 +18,7 @@ from shared.features import Features, complete, complete_table
 from shared.schema import Column, Schema, Target
 from shared.sources import Source, SourceTable
 from shared.transforms import Transforms
-from shared.values import Columns
+from shared.values import Array, Columns
 from tests.shared import strategies
 
 OWN = (
@@ -372,25 +372,22 @@ def test_a_small_request_held_as_cells_is_encoded_to_the_same_bits(
     whole = schema(*MADE)
     features = Features(GOOD.encode(), whole)
     kinds = {column.name: column.kind for column in OWN}
-    cells = [_row(columns, row) for row in range(min(len(columns["x"]), FEW))]
-    few = {name: array[: len(cells)] for name, array in columns.items()}
+    few = {name: array[:FEW] for name, array in columns.items()}
+    cells = Cells(kinds, {name: _cells(array) for name, array in few.items()}, len(few["x"]))
     fitted = Transforms.fit({**COLUMNS, **features(COLUMNS)}, whole.features)
     try:
         expected = fitted.encode(complete(few, [], features))
     except InputError as refused:
         with pytest.raises(InputError, match=re.escape(str(refused))):
-            complete(Cells(kinds, cells), [], features)
+            complete(cells, [], features)
         return
-    found = fitted.encode(complete(Cells(kinds, cells), [], features))
+    found = fitted.encode(complete(cells, [], features))
     assert found.numeric.tobytes() == expected.numeric.tobytes()
     assert found.codes.tobytes() == expected.codes.tobytes()
 
 
-def _row(columns: Columns, row: int) -> dict[str, Any]:
-    cells: dict[str, Any] = {
-        name: array[row].item() for name, array in columns.items() if array.dtype == float
-    }
-    cells["place"] = columns["place"][row]
-    moment = columns["at"][row]
-    cells["at"] = None if np.isnat(moment) else int(moment.astype(np.int64))
-    return cells
+def _cells(array: Array) -> list[Any]:
+    if array.dtype.kind != "M":
+        return list(array.tolist())
+    moments = zip(array.astype(np.int64).tolist(), np.isnat(array), strict=True)
+    return [None if absent else moment for moment, absent in moments]

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared import values
-from shared.cells import Cells
+from shared.cells import ALONE, Cells
 from shared.errors import BundleError, DataError
-from shared.schema import Column
+from shared.schema import Column, Schema, Target
 from shared.sources import Source, SourceTable, enrich
+from shared.transforms import Transforms
 from shared.values import Array, Kind
 
 PLACES = Source("places", {"dest": "faa"}, (Column("lat", "numeric"), Column("zone", "category")))
@@ -61,11 +62,13 @@ def ask(table: SourceTable, *rows: tuple[Any, ...]) -> list[float]:
     asked = {"origin": texts(*origin), "level": texts(*level), "departure": moments(*departure)}
     found: list[float] = table.lookup(asked)["weather.temp"].tolist()
     kinds: dict[str, Kind] = {"origin": "category", "level": "category", "departure": "datetime"}
-    cells = [
-        {"origin": o, "level": n, "departure": None if s is None else round(s * 10**6)}
-        for o, n, s in rows
-    ]
-    assert repr(enrich(Cells(kinds, cells), [table])["weather.temp"].tolist()) == repr(found)
+    times = [None if s is None else round(s * 10**6) for s in departure]
+    cells = {"origin": origin, "level": level, "departure": times}
+    for times_over in (1, ALONE):
+        many = {name: [*column] * times_over for name, column in cells.items()}
+        few = Cells(kinds, many, len(rows) * times_over)
+        temperatures = enrich(few, [table])["weather.temp"].tolist()
+        assert repr(temperatures) == repr(found * times_over)
     return found
 
 
@@ -228,3 +231,48 @@ def test_the_keys_of_a_sample_are_found_again() -> None:
         }
         found = table.lookup(asked)
         assert not all(values.is_missing(array)[0] for array in found.values()) or place == "b"
+
+
+@pytest.mark.parametrize("own", [(), ("height",), ("height", "dest", "departure")])
+@pytest.mark.parametrize("rows", [1, 2, ALONE + 1])
+def test_few_rows_are_encoded_as_arrays_are_whatever_of_them_is_a_feature(
+    own: tuple[str, ...], rows: int
+) -> None:
+    places = SourceTable.from_columns(
+        PLACES,
+        {"faa": texts("JFK", "LGA")},
+        {},
+        {"lat": np.array([40.6, math.nan]), "zone": texts("east", "west")},
+    )
+    table = weather([("JFK", "low", 0, 20.0), ("LGA", "low", 5, 21.0), ("LGA", "low", 9, None)])
+    schema = Schema(
+        columns=(
+            Column("origin", "category"),
+            Column("level", "category"),
+            Column("departure", "datetime", timezone="Europe/Berlin"),
+            Column("dest", "category"),
+            Column("height", "numeric", log=True),
+        ),
+        source_columns=PLACES.named_columns + table.source.named_columns,
+        target=Target("late", "binary", (False, True)),
+    )
+    records = [
+        {
+            "origin": ("LGA", "JFK", None)[row % 3],
+            "level": "low",
+            "departure": ("1970-01-01T00:00:08Z", None)[row % 5 == 1],
+            "dest": ("JFK", "LGA", "nowhere")[row % 3],
+            "height": (1.5, None, 1e9)[row % 3],
+        }
+        for row in range(100)
+    ]
+    arrays = enrich(schema.from_records(records), [table, places])
+    assert not isinstance(arrays, Cells)
+    wanted = [column for column in schema.columns if column.name in own]
+    fitted = Transforms.fit(arrays, [*wanted, *schema.source_columns])
+    expected = fitted.encode(arrays)
+    few = enrich(schema.from_records(records[:rows]), [table, places])
+    assert isinstance(few, Cells)
+    found = fitted.encode(few)
+    assert found.numeric.tobytes() == expected.numeric[:rows].tobytes()
+    assert found.codes.tobytes() == expected.codes[:rows].tobytes()
