@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from inference import codecs, handler
 from inference.codecs.request import Records
@@ -30,11 +30,8 @@ Failed = Callable[[T, Exception], None]
 """Takes whose request it was, and why there is no answer."""
 
 
-class _Waiting(NamedTuple, Generic[T]):
-    asker: T
-    model: handler.Model
-    request: codecs.Request
-    rows: list[dict[str, object]] | None
+_Waiting: TypeAlias = tuple[T, handler.Model, codecs.Request, list[dict[str, object]] | None]
+"""Who asked which model what, and the rows of it, if it can be answered among others."""
 
 
 class Batcher(Generic[T]):
@@ -57,7 +54,7 @@ class Batcher(Generic[T]):
         if not self._waiting:
             self._loop.call_soon(self._flush)
         rows = _rows(request, len(model.schema.columns))
-        self._waiting.append(_Waiting(asker, model, request, rows))
+        self._waiting.append((asker, model, request, rows))
 
     def _flush(self) -> None:
         """Answer one batch; what is left over has its turn after what has arrived meanwhile."""
@@ -65,22 +62,22 @@ class Batcher(Generic[T]):
         if self._waiting:
             self._loop.call_soon(self._flush)
         if len(batch) == 1 or not self._together(batch):
-            for each in batch:
-                self._alone(each)
+            for asker, model, request, _ in batch:
+                self._alone(asker, model, request)
 
     def _batch(self) -> list[_Waiting[T]]:
         """The first of those that wait, and who can be answered with it."""
         waiting = self._waiting
-        first = waiting.popleft()
-        batch, model = [first], first.model
-        if first.rows is None:
+        batch = [waiting.popleft()]
+        _, model, _, rows = batch[0]
+        if rows is None:
             return batch
-        room = ROWS - len(first.rows)
+        room = ROWS - len(rows)
         while waiting:
-            following = waiting[0]
-            if following.rows is None or following.model is not model:
+            _, other, _, rows = waiting[0]
+            if rows is None or other is not model:
                 break
-            room -= len(following.rows)
+            room -= len(rows)
             if room < 0:
                 break
             batch.append(waiting.popleft())
@@ -88,28 +85,29 @@ class Batcher(Generic[T]):
 
     def _together(self, batch: Sequence[_Waiting[T]]) -> bool:
         """Answer all of them at once; False where somebody made a mistake."""
-        rows: list[dict[str, object]] = []
-        parts = []
-        for each in batch:
-            start = len(rows)
-            rows += each.rows or ()
-            parts.append(slice(start, len(rows)))
+        together: list[dict[str, object]] = []
+        askers, parts = [], []
+        for asker, model, _, rows in batch:
+            start = len(together)
+            together += rows or ()
+            askers.append(asker)
+            parts.append(slice(start, len(together)))
         try:
-            answer = handler.predict_fn(Records(rows), batch[0].model)
+            answer = handler.predict_fn(Records(together), model)
         except Exception as mistake:
             # Its frames hold it, and the model: a circle.
             mistake.__traceback__ = mistake.__context__ = None
             return False
-        self._tell([each.asker for each in batch], answer, parts)
+        self._tell(askers, answer, parts)
         return True
 
-    def _alone(self, waiting: _Waiting[T]) -> None:
+    def _alone(self, asker: T, model: handler.Model, request: codecs.Request) -> None:
         try:
-            answer = handler.predict_fn(waiting.request, waiting.model)
+            answer = handler.predict_fn(request, model)
         except Exception as error:
-            self._fail(waiting.asker, error)
+            self._fail(asker, error)
         else:
-            self._tell([waiting.asker], answer, [slice(0, len(answer.predictions))])
+            self._tell([asker], answer, [slice(0, len(answer.predictions))])
 
 
 def _rows(request: codecs.Request, width: int) -> list[dict[str, object]] | None:

@@ -133,6 +133,8 @@ def _inputs(inputs: Mapping[str, Any], short: bool) -> Request:
 
 def _only(document: Mapping[str, Any], key: str) -> Any:
     """What stands under `key`, if nothing else does that would mean something."""
+    if len(document) == 1:
+        return document[key]
     for other, value in document.items():
         if other != key and (other, value) != ("signature_name", "serving_default"):
             raise _stranger(other, key)
