@@ -177,8 +177,13 @@ class Clocks:
         ]
         self._flagged = [i for i, clock in enumerate(clocks) if clock.indicator]
         self.keys += [(clocks[i].name, ".missing") for i in self._flagged]
+        # Where in `_points` a part's circle begins; before them lies the point of a missing time.
+        starts, self._points = {}, [(0.0, 0.0)]
+        for part, circle in circles.items():
+            starts[part] = len(self._points)
+            self._points += [(float(sine), float(cosine)) for sine, cosine in circle]
         self._alone = [
-            _Dial(clock.transitions, clock.offsets, [_PARTS[part] for part in clock.parts])
+            _Dial(clock.transitions, clock.offsets, [(_PARTS[p], starts[p]) for p in clock.parts])
             for clock in clocks
         ]
         self._together = [
@@ -188,13 +193,7 @@ class Clocks:
             )
             for dial in self._alone
         ]
-        # Where in `_points` a part's circle begins; before them lies the point of a missing time.
-        starts, self._points = {}, [(0.0, 0.0)]
-        for part, circle in circles.items():
-            starts[part] = len(self._points)
-            self._points += [(float(sine), float(cosine)) for sine, cosine in circle]
-        self._starts = [[starts[part] for part in clock.parts] for clock in clocks]
-        self._count = sum(map(len, self._starts))
+        self._count = sum(len(clock.parts) for clock in clocks)
         self._table = np.array(self._points, dtype=np.float32)
 
     def __call__(self, chunk: Sequence[Ints]) -> npt.NDArray[np.float32]:
@@ -209,11 +208,11 @@ class Clocks:
         rows, end = len(chunk[0]), 0
         at = np.empty((self._count, rows), dtype=np.int64)
         absent = []
-        for moments, dial, starts in zip(chunk, self._together, self._starts, strict=True):
+        for moments, dial in zip(chunk, self._together, strict=True):
             missing = moments == _NAT
             begin = end
             days, within = _local(moments, dial, MANY)
-            for part, start in zip(dial.parts, starts, strict=True):
+            for part, start in dial.parts:
                 np.add(part(days, within), start, out=at[end])
                 end += 1
             if np.count_nonzero(missing):
@@ -228,29 +227,30 @@ class Clocks:
     def singly(self, chunk: Sequence[Sequence[int | None]]) -> list[Sequence[float]]:
         """Encode few rows: n microseconds or None for each of `columns` → n for each of `keys`."""
         result: list[Sequence[float]] = []
-        for moments, dial, starts in zip(chunk, self._alone, self._starts, strict=True):
-            points = []
+        points = self._points
+        for moments, dial in zip(chunk, self._alone, strict=True):
+            found: list[tuple[float, ...]] = []
             for moment in moments:
                 if moment is None:
-                    points.append([*self._points[0] * len(starts)])
+                    found.append(points[0] * len(dial.parts))
                     continue
                 days, within = _local(moment, dial, ONE)
-                point: list[float] = []
-                for part, start in zip(dial.parts, starts, strict=True):
-                    point += self._points[start + part(days, within)]
-                points.append(point)
-            result += zip(*points, strict=True)
+                point: tuple[float, ...] = ()
+                for part, start in dial.parts:
+                    point += points[start + part(days, within)]
+                found.append(point)
+            result += zip(*found, strict=True)
         if self._flagged:
             result += [[float(moment is None) for moment in chunk[i]] for i in self._flagged]
         return result
 
 
 class _Dial(NamedTuple):
-    """One clock's time zone, and the formula of each of its parts."""
+    """One clock's time zone; the formula of each of its parts, and where its circle begins."""
 
     transitions: Sequence[int] | Ints
     offsets: Sequence[int] | Ints
-    parts: Sequence[Callable[[Number, Number], Number]]
+    parts: Sequence[tuple[Callable[[Number, Number], Number], int]]
 
 
 def _local(moment: Number, dial: _Dial, ops: Ops) -> tuple[Number, Number]:

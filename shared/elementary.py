@@ -20,7 +20,7 @@ Number = Any
 
 LN2 = math.log(2.0)
 ROOT = math.sqrt(0.5)
-TERMS = tuple(2.0 / k for k in range(13, 0, -2))
+FIRST, *BETWEEN, LAST = (2.0 / k for k in range(13, 0, -2))
 
 
 class Ops(NamedTuple):
@@ -51,11 +51,11 @@ def log1p(x: Number, ops: Ops) -> Number:
     mantissa += ROOT
     s /= mantissa
     square = s * s
-    series = square * TERMS[0]
-    for term in TERMS[1:-1]:
+    series = square * FIRST
+    for term in BETWEEN:
         series += term
         series *= square
-    series += TERMS[-1]
+    series += LAST
     series *= s
     series += (exponent - 0.5) * LN2
     return series

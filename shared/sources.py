@@ -245,7 +245,7 @@ class SourceTable:
             raise self._needed(missing.args[0]) from None
         if times is None and len(codes) == 1:
             return codes[0]  # there is a row for each key, in the same order
-        if cells.rows > ALONE:
+        if cells.rows * (len(codes) + (times is not None)) > ALONE:
             moments = None if times is None else values.moments(times)
             return self._places([np.array(code) for code in codes], moments)
         keys = zip(*codes, strict=True)
@@ -282,11 +282,12 @@ class SourceTable:
             known = known & (index.groups[group] == mixed)
         if self.source.as_of is None:
             return group, known  # which has one row
-        base = group * (len(index.times) + 1)
-        row = ops.rank(index.positions, base + ops.rank(index.times, moment)) - 1
-        known = known & (row >= 0) & (index.positions[row] > base)
+        _, times, positions, moments = index
+        base = group * (len(times) + 1)
+        row = ops.rank(positions, base + ops.rank(times, moment)) - 1
+        known = known & (row >= 0) & (positions[row] > base)
         if self._oldest is not None:
-            known = known & (moment - index.moments[row] <= self._oldest)
+            known = known & (moment - moments[row] <= self._oldest)
         return row, known
 
     def _column(self, columns: Columns, name: str) -> Array:

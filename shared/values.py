@@ -53,6 +53,7 @@ _ISO = re.compile(
 _DATE = len("2013-07-01")
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_from_iso = datetime.fromisoformat
 _TRUTH = {
     "true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0,
 }  # fmt: skip
@@ -293,11 +294,11 @@ def _moment(text: str) -> int:
     if match is None:
         wanted = "a date and time such as 2013-07-01T15:30:00Z"
         raise ValueError(f"{wanted} is needed, not {show(text)}")
-    date, offset = match.groups()
-    if offset and len(date) == _DATE:  # which Python does not read
-        text = f"{date}T00:00{offset}"
+    offset = match.lastindex == 2
+    if offset and match.end(1) == _DATE:  # which Python does not read
+        text = f"{text[:_DATE]}T00:00{text[_DATE:]}"
     try:
-        moment = datetime.fromisoformat(text)
+        moment = _from_iso(text)
     except ValueError as exception:
         raise ValueError(f"{show(text)} is no date: {exception}") from None
     since = moment - (_EPOCH_UTC if offset else _EPOCH)
