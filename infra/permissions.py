@@ -336,12 +336,6 @@ def _watching(desired: Desired) -> Iterator[Grant]:
         ),
     )
 
-    yield Grant(
-        "Figures",
-        {"cloudwatch:GetMetricData": "requests and failures of both versions go into the evidence"},
-        ("*",),
-    )
-
 
 def _image(desired: Desired) -> Iterator[Grant]:
     if desired.image is None:

@@ -90,7 +90,7 @@ def _s3(operation: str, parameters: Mapping[str, Any]) -> Iterator[Need]:
 
 
 def _sagemaker(operation: str, parameters: Mapping[str, Any]) -> Iterator[Need]:
-    action = f"sagemaker:{operation.removesuffix('Async')}"
+    action = f"sagemaker:{operation}"
     about = [
         _arn("sagemaker", f"{kind}/{parameters[name]}")
         for name, kind in NAMES.items()
@@ -98,6 +98,8 @@ def _sagemaker(operation: str, parameters: Mapping[str, Any]) -> Iterator[Need]:
     ]
     if operation in ("InvokeEndpoint", "DescribeEndpoint"):
         about = about[:1]
+    if "ModelPackageName" in parameters:  # versions have no names of their own
+        about.append(parameters["ModelPackageName"])
     for resource in about or ["*"]:
         yield Need(action, resource)
     if parameters.get("Tags"):
