@@ -87,11 +87,12 @@ class Batcher(Generic[T]):
         """Answer all of them at once; False where somebody made a mistake."""
         together: list[dict[str, object]] = []
         askers, parts = [], []
-        for asker, model, _, rows in batch:
+        for asker, _, _, rows in batch:
             start = len(together)
             together += rows or ()
             askers.append(asker)
             parts.append(slice(start, len(together)))
+        _, model, _, _ = batch[0]
         try:
             answer = handler.predict_fn(Records(together), model)
         except Exception as mistake:
