@@ -20,8 +20,8 @@ from inference.batching import Batcher
 from inference.books import Books
 from inference.environment import Settings
 from inference.errors import UnavailableError
+from inference.exchange import Answerer, Exchange
 from inference.gate import Gate, OverloadedError
-from inference.http1 import Answerer, Exchange
 from inference.metrics import Done
 from inference.quality import Quality
 from inference.reload import Shelf

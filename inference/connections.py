@@ -14,7 +14,8 @@ from collections.abc import MutableSequence
 from typing import Any
 
 from inference import limits
-from inference.http1 import Answerer, Connection
+from inference.exchange import Answerer
+from inference.http1 import Connection
 
 ABSENT = 1 << 40
 """The load of a worker that accepts nothing: nobody waits for it."""

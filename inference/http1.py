@@ -4,31 +4,26 @@ llhttp, the parser of Node.js, reads (httptools); asyncio's transport carries. R
 while others are under way (pipelining) are begun at once and answered in their order. What is not
 sound HTTP gets a 4xx and the end of its connection, for nobody can tell where the next request
 would begin. Here: framing, limits of the head, keep-alive, back-pressure. Not here: which
-connections there are and how long they may take (connections.py), what is answered
-(application.py).
+connections there are and how long they may take (connections.py), what a request is and
+how an answer is written (exchange.py), what is answered (application.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Iterable
-from email.utils import formatdate
-from http import HTTPStatus
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 import httptools
 
 from inference import limits
+from inference.exchange import REFUSED, Exchange
 from shared.errors import InputError
 
 if TYPE_CHECKING:
     from inference.connections import Connections
-
-Headers = Iterable[tuple[str, str]]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -39,123 +34,11 @@ many times their bytes."""
 _CHUNKED = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
 _LENGTH = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n"
 
-_STATUS = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
-
 log = logging.getLogger("inference")
 
 
-class Exchange:
-    """One request, and the way to answer it.
-
-    Attributes:
-        method: as it was sent.
-        path: of the target, without its query.
-        headers: lower-case name → value; what came several times is joined by ", ".
-        size: bytes of the body; -1 when it is not announced.
-        body: whole, once `Answerer.ends` is called.
-        begun: `perf_counter_ns` when the request's first byte was read.
-        state: whatever who answers wants to keep with it.
-    """
-
-    __slots__ = (
-        "_connection", "_continue", "_keep", "_parts", "_ready", "_waits", "begun", "body",
-        "headers", "method", "path", "size", "state",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        begun: int,
-        *,
-        size: int,
-        keep: bool,
-    ) -> None:
-        self.method = method
-        self.path = path
-        self.headers = headers
-        self.begun = begun
-        self.size = size
-        self.body = b""
-        self.state: Any = None
-        self._connection = connection
-        self._keep = keep
-        self._parts: list[bytes] | None = []
-        self._ready: bytes | None = None
-        self._waits = False
-        self._continue = False
-
-    def discard(self, *, later: bool = False) -> None:
-        """Throw the body away, what is there and what comes.
-
-        Args:
-            later: what has not been read yet stays with the client until the answer is given.
-        """
-        self._parts = None
-        if self._continue:
-            # The client asked whether to send the body; what it makes of a no is its own choice.
-            self._continue = self._keep = False
-        if later:
-            self._connection.hold(_REFUSED)
-
-    def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """Answer; may be called before the body has come, which is then thrown away."""
-        connection = self._connection
-        if connection._arriving is self and self._parts is not None:
-            self.discard()
-            if status == HTTPStatus.REQUEST_TIMEOUT:
-                self._keep = False  # nothing is left to wait for (RFC 9110, section 15.5.9)
-        if connection.answerer.draining and connection.last_is(self):
-            self._keep = False
-        told = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        if status != 204:
-            told = f"{told}content-length: {len(body)}\r\n"
-        if not self._keep:
-            told += "connection: close\r\n"
-        data = f"{_STATUS[status]}{told}date: {_now()}\r\n\r\n".encode("latin-1")
-        connection.send(self, data if self.method == "HEAD" else data + body)
-
-
-class Answerer:
-    """Who answers requests. Everything is called on the event loop's thread and must not raise.
-
-    Attributes:
-        draining: the end is near: each answer is the last one of its connection.
-    """
-
-    draining = False
-
-    def start(self) -> None:
-        """The first requests may come."""
-
-    def close(self) -> None:
-        """The last answer is given."""
-
-    def begins(self, exchange: Exchange) -> None:
-        """The head is there; an answer now is a refusal of the body."""
-
-    def waits(self, exchange: Exchange) -> None:
-        """The body did not come together with the head."""
-
-    def grows(self, exchange: Exchange, size: int) -> None:
-        """So many more bytes of a body of unannounced length have come."""
-
-    def ends(self, exchange: Exchange) -> None:
-        """The request is whole. It is answered now or later."""
-        raise NotImplementedError
-
-    def keeps(self, size: int) -> None:
-        """So many more bytes of answers wait for clients to take them; fewer, if negative."""
-
-    def breaks(self, exchange: Exchange, error: InputError) -> None:
-        """The request is not sound HTTP, or broke off; its connection ends with the answer."""
-        exchange.answer(error.status, ())
-
-
-_REFUSED, _FULL = 1, 2
-"""Why nothing is read: an answer is held back; the client does not take its answers."""
+_FULL = REFUSED << 1
+"""Why nothing is read, beside REFUSED: the client does not take its answers."""
 
 
 class Connection(asyncio.Protocol):
@@ -166,6 +49,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         since: `site.now` when the state began that limits how long it may last.
+        arriving: the request whose body comes, if one does.
     """
 
     def __init__(self, site: Connections) -> None:
@@ -180,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._in_head = self._fresh = True
         self._beginning = self._another = False
         self._feeding = self._head_bytes = self._head_came_with = self._repeated = 0
-        self._arriving: Exchange | None = None
+        self.arriving: Exchange | None = None
         self._open: deque[Exchange] = deque()
         self._discarded = self._held = self._unsent = self._kept = self._without_body = 0
         self._resumed = b""
@@ -249,11 +133,11 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserError as error:
                 self._wrong(f"The request is not sound HTTP: {error}")
             break
-        arriving = self._arriving
+        arriving = self.arriving
         if arriving is not None:
             if arriving.size < 0 and self._trails_off():
                 return
-            if not arriving._waits:
+            if not arriving.waits:
                 self._begins_to_wait(arriving)
         elif self._beginning and not self._deaf:
             self._check_head()
@@ -320,22 +204,22 @@ class Connection(asyncio.Protocol):
         method = parser.get_method().decode("latin-1")
         exchange = Exchange(self, method, path, headers, self._begun, size=size, keep=keep)
         if "expect" in headers and size and headers["expect"].lower() == "100-continue":
-            exchange._continue = True
+            exchange.expects = True
         if size and parser.should_upgrade():
             self._resumed = _CHUNKED if size < 0 else _LENGTH % size
-        self._arriving = exchange
+        self.arriving = exchange
         self._open.append(exchange)
         self.answerer.begins(exchange)
 
     def on_body(self, part: bytes) -> None:
         """Some of the body."""
-        exchange = self._arriving
+        exchange = self.arriving
         assert exchange is not None
-        if exchange._parts is None:
+        if exchange.parts is None:
             self._without_body = -self._feeding
             self._throw_away(len(part))
             return
-        parts = exchange._parts
+        parts = exchange.parts
         if parts and len(part) < SMALL_PART > len(parts[-1]):
             parts[-1] += part
         else:
@@ -348,24 +232,24 @@ class Connection(asyncio.Protocol):
         """The request is whole."""
         if self._resumed:
             return
-        exchange, self._arriving = self._arriving, None
+        exchange, self.arriving = self.arriving, None
         assert exchange is not None
         self._in_head = self._another = True
         self._headers = {}
         self._target = b""
         self._repeated = self._discarded = 0
         self.since = self.site.now
-        parts, exchange._parts = exchange._parts, None
+        parts, exchange.parts = exchange.parts, None
         if parts is not None:
             exchange.body = parts[0] if len(parts) == 1 else b"".join(parts)
             self.answerer.ends(exchange)
-        if not exchange._keep:
+        if not exchange.keep:
             self._deaf = True
             if not self._open:
                 self._close()
             raise _StopError
         if len(self._open) > limits.PIPELINED:
-            exchange._keep = self._sound = False
+            exchange.keep = self._sound = False
             self._deaf = True
             raise _StopError
 
@@ -375,13 +259,13 @@ class Connection(asyncio.Protocol):
         """Send the answer of `exchange` in its turn."""
         if self._transport is None:
             return
-        exchange._ready = data
-        self._release(_REFUSED)
+        exchange.ready = data
+        self._release(REFUSED)
         waiting = self._open
-        while waiting and waiting[0]._ready is not None:
+        while waiting and waiting[0].ready is not None:
             first = waiting.popleft()
-            self._transport.write(first._ready)
-            if not first._keep:
+            self._transport.write(first.ready)
+            if not first.keep:
                 waiting.clear()
                 self._finish()
                 return
@@ -408,8 +292,8 @@ class Connection(asyncio.Protocol):
     @property
     def spare(self) -> bool:
         """Nothing is under way but perhaps a head, or a body that is not wanted."""
-        arriving = self._arriving
-        if self._open or (arriving is not None and arriving._parts is not None):
+        arriving = self.arriving
+        if self._open or (arriving is not None and arriving.parts is not None):
             return False
         return self._transport is not None and not self._transport.is_closing()
 
@@ -439,7 +323,7 @@ class Connection(asyncio.Protocol):
             if lasted > limits.SLOW_SECONDS:
                 self._abort()
         elif lasted > limits.BODY_SECONDS:
-            if self._arriving is not None:
+            if self.arriving is not None:
                 self._abort()
             elif self._beginning:
                 self._wrong("The head did not arrive in time", 408)
@@ -448,7 +332,7 @@ class Connection(asyncio.Protocol):
 
     def leave(self) -> None:
         """Close, if no request is under way; half a head is none."""
-        if not self._open and self._arriving is None:
+        if not self._open and self.arriving is None:
             self._close()
 
     def give_way(self) -> None:
@@ -479,11 +363,11 @@ class Connection(asyncio.Protocol):
         return True
 
     def _begins_to_wait(self, exchange: Exchange) -> None:
-        exchange._waits = True
-        if exchange._parts is None:
+        exchange.waits = True
+        if exchange.parts is None:
             return
-        if exchange._continue:
-            exchange._continue = False
+        if exchange.expects:
+            exchange.expects = False
             if len(self._open) == 1 and self._transport is not None:
                 self._transport.write(CONTINUE)
         self.answerer.waits(exchange)
@@ -495,10 +379,10 @@ class Connection(asyncio.Protocol):
 
     def _broken(self, where: str) -> None:
         """The client has stopped; what it was sending is not whole."""
-        exchange, self._arriving = self._arriving, None
-        if exchange is not None and exchange._parts is not None:
-            exchange._parts = None
-            exchange._keep = False
+        exchange, self.arriving = self.arriving, None
+        if exchange is not None and exchange.parts is not None:
+            exchange.parts = None
+            exchange.keep = False
             error = InputError("incomplete_body", f"The body ended {where}", cure="Send all of it")
             self.answerer.breaks(exchange, error)
 
@@ -507,18 +391,18 @@ class Connection(asyncio.Protocol):
         self._deaf = True
         self._sound = self._beginning = False
         error = InputError("bad_request", message, status=status, cure="Send it as RFC 9112 says")
-        exchange, self._arriving = self._arriving, None
-        if exchange is not None and exchange._parts is None:
+        exchange, self.arriving = self.arriving, None
+        if exchange is not None and exchange.parts is None:
             # It was answered, or is going to be.
-            exchange._keep = False
+            exchange.keep = False
             if exchange not in self._open:
                 self._finish()
             return
         if exchange is None:
             exchange = Exchange(self, "?", "?", self._headers, self._begun, size=0, keep=False)
             self._open.append(exchange)
-        exchange._keep = False
-        exchange._parts = None
+        exchange.keep = False
+        exchange.parts = None
         self.answerer.breaks(exchange, error)
 
     def _stop(self, message: str, status: int = 400) -> None:
@@ -534,7 +418,7 @@ class Connection(asyncio.Protocol):
         self._deaf = self._leaving = True
         if self._transport is None:
             return
-        if self._ended or (self._sound and self._arriving is None):
+        if self._ended or (self._sound and self.arriving is None):
             self._close()
         else:
             self.since = self.site.now
@@ -574,15 +458,3 @@ def _path(target: str) -> str:
     if mark and scheme.lower() in ("http", "https"):
         target = "/" + rest.partition("/")[2]
     return target.partition("?")[0]
-
-
-_date = (0, "")
-
-
-def _now() -> str:
-    """The time as a header has it."""
-    global _date  # noqa: PLW0603 - of the process, made once a second
-    second = int(time.time())
-    if second != _date[0]:
-        _date = second, formatdate(second, usegmt=True)
-    return _date[1]

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Sequence
 from inference import counts, environment, handler, limits, logs, reload
 from inference.application import Application
 from inference.environment import Settings
-from inference.http1 import Answerer
+from inference.exchange import Answerer
 from inference.workers import ENDS, Crew
 from shared.errors import KitError
 

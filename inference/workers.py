@@ -26,7 +26,7 @@ import uvloop
 
 from inference import logs
 from inference.connections import ABSENT, Connections
-from inference.http1 import Answerer
+from inference.exchange import Answerer
 from shared.errors import KitError
 
 DRAIN_SECONDS = 20

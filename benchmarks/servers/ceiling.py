@@ -14,7 +14,7 @@ import onnxruntime
 import orjson
 
 from inference import environment, server
-from inference.http1 import Answerer, Exchange
+from inference.exchange import Answerer, Exchange
 from shared import bundle as bundles
 
 

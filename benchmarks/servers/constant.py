@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from inference import environment, handler, server
-from inference.http1 import Answerer, Exchange
+from inference.exchange import Answerer, Exchange
 
 
 class Constant(Answerer):

@@ -13,7 +13,8 @@ import uvloop
 
 from inference import connections, limits
 from inference.connections import ABSENT, Connections
-from inference.http1 import Answerer, Connection, Exchange
+from inference.exchange import Answerer, Exchange
+from inference.http1 import Connection
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 UNWANTED = b"POST /unwanted HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf"
@@ -103,7 +104,7 @@ def test_a_new_connection_goes_to_who_has_lost_his() -> None:
             first = workers.answerers[0]
             await eventually(lambda: sum(len(each.open) for each in workers.answerers) == 8)
             for exchange in first.open:
-                exchange._keep = False
+                exchange.keep = False
             first.answer()
             await eventually(lambda: workers.loads == [0, 4])
             with closing(workers.connect(4)):

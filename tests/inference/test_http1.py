@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import limits
-from inference.http1 import CONTINUE, Answerer, Exchange
+from inference.exchange import Answerer, Exchange
+from inference.http1 import CONTINUE
 from shared.errors import InputError
 from tests.support import http
 from tests.support.hostile import EVIL, GET, chunks, post
@@ -133,9 +134,9 @@ def test_trailers_within_the_limit_are_read(piece: int) -> None:
 def test_a_body_in_tiny_chunks_takes_little_more_than_its_bytes() -> None:
     client = talk(post(b"", "Transfer-Encoding: chunked", length=False))
     client.send(b"2\r\nab\r\n" * 10_000 + b"258\r\n" + b"c" * 600 + b"\r\n" + b"1\r\nd\r\n" * 9)
-    exchange = client.connection._arriving
+    exchange = client.connection.arriving
     assert exchange is not None
-    assert len(exchange._parts or ()) < 60
+    assert len(exchange.parts or ()) < 60
     client.send(b"0\r\n\r\n")
     assert client.read()[0].body.endswith(b" -1 " + b"ab" * 10_000 + b"c" * 600 + b"d" * 9)
 
@@ -311,7 +312,7 @@ def test_a_refused_body_without_end_ends_the_connection(monkeypatch: pytest.Monk
 
 def test_a_body_that_is_given_up_ends_the_connection_in_peace() -> None:
     client = talk(post(b"x" * 100, path="/later")[:-1])
-    exchange = client.connection._arriving
+    exchange = client.connection.arriving
     assert exchange is not None
     client.wait(limits.BODY_SECONDS + 1)
     exchange.answer(408, ())
@@ -334,7 +335,7 @@ def test_a_refused_body_that_stalls_ends_the_connection() -> None:
 
 def test_an_answer_held_back_leaves_the_body_with_its_sender() -> None:
     client = talk(post(b"x" * 100, path="/later")[:-50])
-    exchange = client.connection._arriving
+    exchange = client.connection.arriving
     assert exchange is not None
     exchange.discard(later=True)
     assert not client.wire.reading

@@ -13,7 +13,7 @@ import uvloop
 
 from inference import connections, workers
 from inference.connections import ABSENT
-from inference.http1 import Answerer, Exchange
+from inference.exchange import Answerer, Exchange
 from tests.support.hostile import post
 
 

@@ -7,7 +7,8 @@ import json
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from inference.http1 import Answerer, Connection
+from inference.exchange import Answerer
+from inference.http1 import Connection
 
 
 class Answer(NamedTuple):
