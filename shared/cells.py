@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FEW = 64
 """Up to so many rows are held as cells."""
 
-ALONE = 32
+ALONE = 48
 """Up to so many cells are computed one at a time: from there on arrays are faster."""
 
 Cell = float | int | str | None

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -224,9 +225,16 @@ class Clocks:
         flags = np.array([absent[i] for i in self._flagged], dtype=np.float32)
         return np.concatenate([points, flags.T], axis=1)
 
-    def singly(self, chunk: Sequence[Sequence[int | None]]) -> list[Sequence[float]]:
-        """Encode few rows: n microseconds or None for each of `columns` → n for each of `keys`."""
-        result: list[Sequence[float]] = []
+    def singly(self, chunk: Sequence[Sequence[int | None]]) -> list[float]:
+        """Encode few rows, time by time.
+
+        Args:
+            chunk: n times in microseconds or None, for each of `columns`.
+
+        Returns:
+            n numbers for each of `keys`, one after the other.
+        """
+        result: list[float] = []
         points = self._points
         for moments, dial in zip(chunk, self._alone, strict=True):
             found: list[tuple[float, ...]] = []
@@ -239,9 +247,9 @@ class Clocks:
                 for part, start in dial.parts:
                     point += points[start + part(days, within)]
                 found.append(point)
-            result += zip(*found, strict=True)
+            result += chain.from_iterable(zip(*found, strict=True))
         if self._flagged:
-            result += [[float(moment is None) for moment in chunk[i]] for i in self._flagged]
+            result += [float(moment is None) for i in self._flagged for moment in chunk[i]]
         return result
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -240,15 +240,24 @@ class Scaler:
             result[count:] = missing.take(self._flagged, axis=0)
         return result
 
-    def singly(self, chunk: Sequence[Sequence[float]]) -> list[list[float]]:
-        """Scale few rows: n numbers for each of `columns` → n for each of `keys`."""
+    def singly(self, chunk: Sequence[Sequence[float]]) -> list[float]:
+        """Scale few rows, number by number.
+
+        Args:
+            chunk: n numbers, for each of `columns`.
+
+        Returns:
+            n numbers for each of `keys`, one after the other.
+        """
+        steps = self._alone
+        if chunk and len(chunk[0]) > 1:
+            steps = [step for step in steps for _ in chunk[0]]
         result = [
-            # One that is not itself is missing.
-            [_scaled(x if x == x else fill, step, ONE) for x in cells]  # noqa: PLR0124
-            for cells, (fill, step) in zip(chunk, self._alone, strict=True)
+            _scaled(x if x == x else fill, step, ONE)  # noqa: PLR0124 - a missing one is NaN
+            for x, (fill, step) in zip(chain.from_iterable(chunk), steps, strict=True)
         ]
         if self._flagged:
-            result += [[float(x != x) for x in chunk[i]] for i in self._flagged]  # noqa: PLR0124
+            result += [float(x != x) for i in self._flagged for x in chunk[i]]  # noqa: PLR0124
         return result
 
 

@@ -176,7 +176,6 @@ class Schema:
 
     @cached_property
     def _cuts(self) -> dict[int, Callable[[Any], tuple[Any, ...]]]:
-        """What parts the cells of so many rows, one column after the other, into columns."""
         return {}
 
     @property
@@ -345,15 +344,21 @@ class Schema:
                 found += read(kind, cells[place.start * rows : place.stop * rows])
         except Mistake:
             return None
-        cut = self._cuts.get(rows)
-        if cut is None:
-            starts = range(0, len(found), rows)
-            cut = self._cuts[rows] = picker([slice(start, start + rows) for start in starts])
-        columns = dict(zip(self._own_kinds, cut(found), strict=True))
+        columns: dict[str, Sequence[Any]] = dict(
+            zip(self._own_kinds, zip(found) if rows == 1 else self._cut(rows)(found), strict=True)
+        )
         for name in self._required:
             if name in columns and any(map(values.is_missing_cell, columns[name])):
                 return None
         return Cells(self._own_kinds, columns, rows)
+
+    def _cut(self, rows: int) -> Callable[[Any], tuple[Any, ...]]:
+        """What parts the cells of so many rows, column after column, into columns."""
+        cut = self._cuts.get(rows)
+        if cut is None:
+            starts = range(0, len(self._own) * rows, rows)
+            cut = self._cuts[rows] = picker([slice(start, start + rows) for start in starts])
+        return cut
 
     def _columns(self, groups: Sequence[Group], rows: int, convert: Convert) -> Columns:
         """Convert all columns of a kind at once: small requests have many of them."""

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared import files, values
-from shared.cells import ALONE, Cells, Places
+from shared.cells import Cells, Places
 from shared.elementary import MANY, ONE, Number, Ops
 from shared.errors import BundleError, DataError, ProjectError
 from shared.numpy_files import from_npz
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,49}")
 _MICROSECONDS = 1_000_000
 _NONE = repeat(-1)
+
+ALONE = 16
+"""Up to so many rows are looked up one at a time: from there on arrays are faster."""
 MAX_TABLE_BYTES = 4 << 30
 
 
@@ -245,7 +248,7 @@ class SourceTable:
             raise self._needed(missing.args[0]) from None
         if times is None and len(codes) == 1:
             return codes[0]  # there is a row for each key, in the same order
-        if cells.rows * (len(codes) + (times is not None)) > ALONE:
+        if cells.rows > ALONE:
             moments = None if times is None else values.moments(times)
             return self._places([np.array(code) for code in codes], moments)
         keys = zip(*codes, strict=True)

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -165,18 +164,16 @@ class Transforms:
             numeric[:, width:] = self._clock([*map(values.moments, times)])
         return Encoded(numeric, self._coder(texts).T if texts else np.empty((rows, 0), np.int32))
 
-    def singly(self, columns: Mapping[str, Sequence[Any]]) -> list[Sequence[float]]:
-        """Few rows, given as cells by column → each column of `numeric`, then each of `codes`.
+    def singly(self, columns: Mapping[str, Sequence[Any]]) -> list[float]:
+        """Few rows, given as cells by column → the columns of `numeric`, then those of `codes`.
 
         Raises:
             DataError: a feature is not there.
         """
         numbers, times, texts = self._chosen(columns)
-        return [
-            *self._scaler.singly(numbers),
-            *self._clock.singly(times),
-            *self._coder.singly(texts),
-        ]
+        numeric = self._scaler.singly(numbers)
+        numeric += self._clock.singly(times)
+        return numeric + self._coder.singly(texts)
 
     def _chosen(self, columns: Mapping[str, Sequence[Any]]) -> list[Sequence[Sequence[Any]]]:
         try:
@@ -261,11 +258,10 @@ class _Few:
         return np.concatenate([own, *parts], axis=1)
 
     def _singly(self, cells: Cells) -> bytes:
-        columns = self._own.singly(cells.columns)
-        packed = map(self._pack, *columns) if columns else repeat(b"", cells.rows)
+        own, rows = self._own.singly(cells.columns), cells.rows
         parts: list[bytes] = []
-        for row, own in enumerate(packed):
-            parts.append(own)
+        for row in range(rows):
+            parts.append(self._pack(*own[row::rows]))
             for place, _, bits, width in self._tables:
                 start = cells.found[place][row] * width
                 # The last row, which is that of -1, ends where all ends.

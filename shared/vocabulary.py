@@ -63,11 +63,12 @@ class Coder:
         flat = np.fromiter(chain.from_iterable(found), np.int32, len(chunk) * rows)
         return flat.reshape(len(chunk), rows)
 
-    def singly(self, chunk: Sequence[Sequence[str | None]]) -> list[list[int]]:
-        """The same of few rows, as lists."""
-        return [
-            [*map(code, data, _UNKNOWNS)] for code, data in zip(self._codes, chunk, strict=True)
-        ]
+    def singly(self, chunk: Sequence[Sequence[str | None]]) -> list[int]:
+        """The same of few rows: n codes for each of `columns`, one after the other."""
+        result: list[int] = []
+        for code, data in zip(self._codes, chunk, strict=True):
+            result += map(code, data, _UNKNOWNS)
+        return result
 
 
 class Counting:
