@@ -48,9 +48,9 @@ def traffic(plan: Plan) -> str:
     if "update" in actions:
         return "Traffic moves to the new version. " + _rollout(plan)
     if "replace" in actions:
-        return (
-            "The endpoint has failed and is made again: until it is InService, requests find none."
-        )
+        serves = any(step.traffic for step in steps)  # it did not fail: it is to be another mode's
+        why = "is deleted and" if serves else "has failed and is"
+        return f"The endpoint {why} made again: until it is InService, requests find none."
     if "create" in actions:
         return "Traffic: there is no endpoint yet, so no request is touched."
     if actions:

@@ -63,9 +63,12 @@ def chosen(record: Record, serving: str, number: int | None) -> Release:
 
 
 def refuse_what_cannot_change(
-    seen: ObservedEndpoint | None, description: Mapping[str, Any], project: str
+    seen: ObservedEndpoint | None, description: Mapping[str, Any], project: str, cli: str
 ) -> None:
     """Raise where the endpoint cannot be updated now, and say what can be done.
+
+    Args:
+        cli: how the AWS CLI is typed to reach the endpoint's account.
 
     Raises:
         DeploymentError: it is not there, is changing, or is stuck.
@@ -83,7 +86,7 @@ def refuse_what_cannot_change(
         if alarms and seen.status == "Updating":
             cure += (
                 " To have SageMaker go back at once, set off one of the alarms that it listens to: "
-                f"aws cloudwatch set-alarm-state --alarm-name {alarms[0]} --state-value ALARM "
+                f"{cli} cloudwatch set-alarm-state --alarm-name {alarms[0]} --state-value ALARM "
                 "--state-reason stop"
             )
         raise DeploymentError(

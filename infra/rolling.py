@@ -106,6 +106,21 @@ class Rolling:
         return min(100, int(step["Value"]) * len(self._waits)) if step else 100
 
 
+def glance(endpoint: Mapping[str, Any], now: datetime | None = None) -> str | None:
+    """Where an update is by one look; None where there is none.
+
+    One look cannot count the waits, so it does not tell the share of the traffic.
+    """
+    pending = endpoint.get("PendingDeploymentSummary") or {}
+    if endpoint["EndpointStatus"] not in ("Updating", "RollingBack"):
+        return None
+    stage = Rolling().stage(endpoint, now)
+    words = stage.words.partition(":")[0]
+    left = f", {short_time(stage.left)} left of this step" if stage.lasts else ""
+    to = f" (to {pending['EndpointConfigName']})" if pending.get("EndpointConfigName") else ""
+    return f"{words}{left}{to}"
+
+
 def alarm_names(endpoint: Mapping[str, Any]) -> list[str]:
     """The alarms that an endpoint's last update was to go back at."""
     deployment = endpoint.get("LastDeploymentConfig") or {}

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     file, cloud = found
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
     with progress(2) as shown, Lock(cloud, store, _typed(args), shown) as lock:
-        release, update = _chosen(cloud, store, args.to)
+        release, update = _chosen(cloud, store, args.to, _cli(cloud, file.aws.profile))
         if args.target == "aws" and not args.yes:
             with shown.aside():
                 if not confirmed(f"Have {file.name} go back to release {_words(release)}?"):
@@ -80,7 +80,18 @@ def _words(release: Release) -> str:
     return f"{release.number} of {release.at} ({release.model})"
 
 
-def _chosen(cloud: Cloud, store: RecordStore, number: int | None) -> tuple[Release, Step]:
+def _cli(cloud: Cloud, profile: str | None) -> str:
+    """How the AWS CLI is typed to reach this cloud, and no other account."""
+    from infra.aws import LocalSession
+
+    where = f"aws --region {cloud.account.region}"
+    if isinstance(cloud, LocalSession):
+        keys = f"AWS_ACCESS_KEY_ID={cloud.cloud.access_key} AWS_SECRET_ACCESS_KEY=local"
+        return f"{keys} {where} --endpoint-url {cloud.cloud.url}"
+    return where + (f" --profile {profile}" if profile else "")
+
+
+def _chosen(cloud: Cloud, store: RecordStore, number: int | None, cli: str) -> tuple[Release, Step]:
     """The release to go back to and the step that does it, or the reason against it."""
     from infra import rollback
     from infra.observe import describe, endpoint
@@ -88,7 +99,7 @@ def _chosen(cloud: Cloud, store: RecordStore, number: int | None) -> tuple[Relea
     name = store.project
     seen = endpoint(cloud, name)
     told = describe(cloud, "sagemaker", "describe_endpoint", {"EndpointName": name}) or {}
-    rollback.refuse_what_cannot_change(seen, told, name)
+    rollback.refuse_what_cannot_change(seen, told, name, cli)
     assert seen is not None
     release = rollback.chosen(store.load(), seen.config, number)
     rollback.refuse_what_is_gone(cloud, release)

@@ -194,6 +194,7 @@ def screen(
     """The rows of the screen about what is there, and the endpoint's description."""
     from infra.record import Entry
     from infra.retraining import job_of
+    from infra.rolling import glance
 
     rows: list[tuple[str, str]] = []
     endpoint = _look(cloud, "endpoint", project)
@@ -205,6 +206,8 @@ def screen(
         ]
         if endpoint.get("FailureReason"):
             rows.append(("reason", endpoint["FailureReason"]))
+        if under_way := glance(endpoint):
+            rows.append(("update", under_way))
     else:
         rows.append(("endpoint", "none"))
     name = endpoint.get("EndpointConfigName") if endpoint else _last(record, "endpoint config")

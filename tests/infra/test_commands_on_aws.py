@@ -267,3 +267,18 @@ def test_a_quota_that_is_too_small_ends_a_deployment_before_anything_is_made(
     assert said.code == 1
     assert "'ml.m5.large for endpoint usage'" in said.err
     assert account.state == FakeCloud().state
+
+
+def test_how_to_set_an_alarm_off_names_the_region_of_the_project(
+    cloud: FakeCloud, file: Path
+) -> None:
+    alarms = {"Alarms": [{"AlarmName": "slow"}]}
+    cloud.endpoints["small"] = {
+        "EndpointName": "small",
+        "EndpointStatus": "Updating",
+        "EndpointConfigName": "a",
+        "LastDeploymentConfig": {"AutoRollbackConfiguration": alarms},
+    }
+    said = run("rollback", file, "--yes")
+    assert said.code == 1
+    assert "aws --region us-east-1 cloudwatch set-alarm-state --alarm-name slow" in said.err

@@ -54,8 +54,13 @@ def test_a_first_endpoint_has_no_traffic_yet(tmp_path: Path) -> None:
 
 def test_an_endpoint_that_failed_is_out_of_service_until_it_is_made_again(tmp_path: Path) -> None:
     made = seen(tmp_path, "Failed")
-    assert "requests find none" in traffic(made)
+    assert traffic(made).startswith("The endpoint has failed and is made again: until")
     assert "±  replace  endpoint" in table(made)
+
+
+def test_an_endpoint_of_another_mode_is_not_said_to_have_failed(tmp_path: Path) -> None:
+    made = update(tmp_path, projects.TOML + '[endpoint]\nmode = "serverless"\n')
+    assert traffic(made).startswith("The endpoint is deleted and made again: until")
 
 
 def test_an_update_under_way_is_waited_for(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_release_that_cannot_be_meant_is_refused(
     ("seen", "words"),
     [
         (None, "no endpoint. `make deploy`"),
-        (ObservedEndpoint("small", "Updating", "a"), "--alarm-name slow --state-value ALARM"),
+        (ObservedEndpoint("small", "Updating", "a"), "typed so cloudwatch set-alarm-state"),
         (ObservedEndpoint("small", "RollingBack", "a"), "Wait until it is at rest"),
         (ObservedEndpoint("small", "UpdateRollbackFailed", "a"), "instances of both versions"),
         (ObservedEndpoint("small", "Failed", "a"), "`make deploy` makes it again"),
@@ -74,7 +74,7 @@ def test_an_endpoint_that_cannot_change_is_told_with_what_can_be_done(
     alarms = {"Alarms": [{"AlarmName": "slow"}]}
     told = {"LastDeploymentConfig": {"AutoRollbackConfiguration": alarms}}
     with pytest.raises(DeploymentError) as refused:
-        rollback.refuse_what_cannot_change(seen, told, "small")
+        rollback.refuse_what_cannot_change(seen, told, "small", "typed so")
     assert words in str(refused.value)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infra.progress import Lines
-from infra.rolling import Rolling
+from infra.rolling import Rolling, glance
 from infra.steps import Wait
 from infra.watch import FailedError, Watch
 from tests.support.deployments import Clock
@@ -101,6 +101,19 @@ def test_the_latest_of_several_states_counts() -> None:
     states = [{"Status": "Baking", "StartTime": START}]
     both["ProductionVariants"] = [{"VariantName": "AllTraffic", "VariantStatus": states}]
     assert told(both) == ["moving traffic to the new version"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (endpoint("Baking"), "watching the new version, 18 s left of this step (to new)"),
+        (endpoint("Creating"), "starting the new version (to new)"),
+        ({"EndpointStatus": "RollingBack"}, "going back to the old version"),
+        ({"EndpointStatus": "InService"}, None),
+    ],
+)
+def test_one_look_tells_the_stage_but_no_share(seen: dict[str, Any], words: str | None) -> None:
+    assert glance(seen, START + timedelta(seconds=12)) == words
 
 
 def test_an_alarm_is_remembered_when_it_is_quiet_again() -> None:
