@@ -68,6 +68,9 @@ def refuse_what_cannot_change(
     """Raise where the endpoint cannot be updated now, and say what can be done.
 
     Args:
+        seen: the endpoint as it is, or None.
+        description: DescribeEndpoint's answer.
+        project: the endpoint's name.
         cli: how the AWS CLI is typed to reach the endpoint's account.
 
     Raises:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import codecs
-from inference.codecs import as_csv, as_json
+from inference.codecs import as_csv
 from inference.codecs.request import Records
 from shared.errors import InputError
 
@@ -192,7 +192,7 @@ def test_a_client_that_accepts_nothing_we_have_gets_406(accept: str) -> None:
 @given(content_type=st.text(), accept=st.text())
 def test_any_headers_are_understood_or_a_clients_mistake(content_type: str, accept: str) -> None:
     with contextlib.suppress(InputError):
-        assert codecs.decode(b"{}", content_type) == as_json.read(b"{}")
+        assert callable(codecs.decode(b"{}", content_type).columns)
     known = {codecs.WITH_HEADER, *(name for one in codecs.FORMATS for name in one.names)}
     with contextlib.suppress(InputError):
         assert codecs.answer_type(accept) in known
