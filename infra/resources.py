@@ -71,6 +71,7 @@ FOLDERS = (
     "checkpoints",
     "code",
     "data",
+    "images",
     "jobs",
     "metrics",
     "problems",

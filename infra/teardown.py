@@ -16,6 +16,7 @@ from infra.lock import Lock
 from infra.observe import describe, endpoint
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
+from infra.registry import versions
 from infra.resources import FOLDERS
 from infra.serving import is_config_of
 from infra.steps import Call, Wait
@@ -143,7 +144,13 @@ def _delete(cloud: Cloud, watch: Watch, deletion: Deletion) -> None:
 
 
 def _stranger(cloud: Cloud, project: str, entry: Entry) -> str | None:
-    """Why an endpoint of the project's name is somebody else's; ours may have gone long ago."""
+    """Why an endpoint of the project's name is somebody else's; ours may have gone long ago.
+
+    So with the group of its versions: SageMaker deletes none that holds some.
+    """
+    if entry.kind == "model package group":
+        left = versions(cloud, entry.name)
+        return f"it holds {len(left)} versions that the record does not list" if left else None
     found = endpoint(cloud, entry.name) if entry.kind == "endpoint" else None
     if found is None or not found.config or is_config_of(project, found.config):
         return None

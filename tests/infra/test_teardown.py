@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from infra.resources import Desired
 from infra.teardown import teardown, wipe
 from shared.errors import DeploymentError, StorageError
 from tests.support import projects
-from tests.support.deployments import deploy, wanted
+from tests.support.deployments import ACCOUNT, deploy, wanted
 from tests.support.fake_cloud import FakeCloud
 
 
@@ -185,3 +186,25 @@ def test_what_a_newer_version_made_is_not_left_behind_in_silence(
     with pytest.raises(StorageError, match="hologram"):
         destroy(cloud, want, data=False)
     assert "small" in cloud.endpoints
+
+
+def test_with_the_data_goes_what_an_image_was_built_from(tmp_path: Path) -> None:
+    account = replace(ACCOUNT, local=False)
+    want = wanted(tmp_path / "project", account=account, image_source=b"zip")
+    cloud = FakeCloud(local=False)
+    deploy(cloud, want, tmp_path / "build")
+    assert any("/images/" in key for key in cloud.objects)
+    destroy(cloud, want, data=True)
+    assert (cloud.objects, cloud.buckets) == ({}, set())
+
+
+def test_versions_that_somebody_else_registered_keep_their_group_and_end_no_destruction(
+    cloud: FakeCloud, want: Desired
+) -> None:
+    cloud.packages["small"].append(
+        {"ModelPackageArn": "arn:theirs", "ModelPackageVersion": 7, "ClientToken": "theirs"}
+    )
+    said = destroy(cloud, want, data=False)
+    assert [one["ModelPackageArn"] for one in cloud.packages["small"]] == ["arn:theirs"]
+    assert any("model package group small is left alone" in line for line in said)
+    assert cloud.roles == {}
