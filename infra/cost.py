@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from infra.plan import Plan
 from infra.prices import Component, Price
-from infra.serving import Variant
+from infra.serving import VARIANT, Variant
 from infra.tuning import TuningJob
 from infra.units import short_time
 
@@ -70,7 +70,10 @@ def costs(plan: Plan, hourly: Hourly) -> tuple[Cost, ...]:
     """
     scaling = plan.desired.scaling
     bounds = scaling.bounds if scaling else None
-    found = [_endpoint(variant, hourly, bounds) for variant in plan.serving.config.variants]
+    found = [
+        _endpoint(variant, hourly, bounds if variant.name == VARIANT else None)
+        for variant in plan.serving.config.variants
+    ]
     if plan.trains:
         found.append(_training(plan, hourly))
     return tuple(found)

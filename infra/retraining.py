@@ -90,7 +90,9 @@ def deployed(cloud: Cloud, project: str, record: Record) -> Deployed:
             cure="Run `make deploy` first.",
         )
     retrained = record.retrained
-    base = retrained.base if retrained and retrained.data == data else made.group(2)
+    # A model that won and waits for its approval belongs to the same line as its parent.
+    line = {retrained.data, retrained.parent_data} if retrained else set()
+    base = retrained.base if retrained and data in line else made.group(2)
     return Deployed(made.group(1), data, base)
 
 

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Approve one version."""
     from infra.failures import explain
-    from infra.registry import APPROVED, approve, numbered, versions
+    from infra.registry import APPROVED, REJECTED, approve, numbered, versions
     from shared.errors import DeploymentError
 
     found = opened(args)
@@ -39,6 +39,12 @@ def run(args: argparse.Namespace) -> int:
             "no version is registered", where=file.name, cure=f"Run `{typed('deploy', args)}`."
         )
     version = numbered(known, args.version, file.name) if args.version else known[0]
+    if version.status == REJECTED and not args.version:
+        raise DeploymentError(
+            "was rejected",
+            where=f"version {version.number} of {file.name}",
+            cure=f"Approve it all the same: {typed('approve', args)} VERSION={version.number}",
+        )
     if version.status == APPROVED:
         print(f"Version {version.number} of {file.name} is approved already.")
     else:

@@ -283,6 +283,8 @@ class Batch:
         from infra.watch import Watch
 
         attempt, status = _last(cloud, job)
+        if status == "Completed" and not _is_answered(cloud, job, attempt, made.parts):
+            status = None
         if status in ("Failed", "Stopped", None):
             attempt += 1
             self._upload(cloud, job, made.parts, shown)
@@ -428,6 +430,15 @@ def _last(cloud: Cloud, job: TransformJob) -> tuple[int, str | None]:
         if found is None:
             return attempt, status
         attempt, status = attempt + 1, str(found["TransformJobStatus"])
+
+
+def _is_answered(cloud: Cloud, job: TransformJob, attempt: int, parts: Sequence[Part]) -> bool:
+    """Whether the answers of a job are still there: it outlives them."""
+    from shared import storage
+
+    place = f"s3://{job.bucket}/{job.answers(attempt)}"
+    there = {uri.rsplit("/", 1)[1] for uri in storage.list_files(place, cloud.client("s3"))}
+    return {part.answer for part in parts} <= there
 
 
 def _put(cloud: Cloud, path: Path, where: str) -> None:

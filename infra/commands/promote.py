@@ -54,7 +54,7 @@ class Promotion(Deployment):
                 cure=f"Write shadow or ab under [endpoint], and deploy a new version: {deploy}",
             )
         alone = settings.endpoint.model_copy(update={"shadow": None, "ab": None})
-        plan = prepare(replace(settings, endpoint=alone), cloud)
+        plan = prepare(replace(settings, endpoint=alone), cloud, self._version)
         model = cloud.call("sagemaker", "describe_model", {"ModelName": candidate.model})
         tried, wanted = model["PrimaryContainer"], plan.serving.model
         if (tried["ModelDataUrl"], tried["Image"]) != (wanted.data, wanted.image):

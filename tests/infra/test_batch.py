@@ -32,6 +32,7 @@ from infra.batch import (
 )
 from infra.batch_output import Outcome, write
 from infra.batch_rows import Table, opened
+from infra.commands.batch import _is_answered
 from infra.security import Security
 from shared import bundle as bundles
 from shared.bundle import Bundle
@@ -39,6 +40,7 @@ from shared.errors import DataError, DeploymentError, InputError
 from shared.schema import Target
 from tests.support import bundles as small
 from tests.support.bundles import ROW, TARGETS
+from tests.support.fake_cloud import FakeCloud
 
 LONGEST = 6 << 20
 NAMES = tuple(column.name for column in small.COLUMNS)
@@ -367,3 +369,16 @@ def test_another_model_and_other_rows_are_another_job() -> None:
         digest("model", [("b.csv", "1"), ("a.csv", "1")]),
     }
     assert len(names) == 5
+
+
+def test_a_job_that_outlived_its_answers_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cloud, job = FakeCloud(), next(jobs())
+    cloud.client = lambda service: None  # type: ignore[method-assign]
+    parts = [Part(Path("part-00000.jsonl"), 3), Part(Path("part-00001.jsonl"), 1)]
+    there = [f"s3://bucket/{job.answers(1)}{part.answer}" for part in parts]
+    monkeypatch.setattr("shared.storage.list_files", lambda place, client: there)
+    assert _is_answered(cloud, job, 1, parts)
+    there.pop()
+    assert not _is_answered(cloud, job, 1, parts)

@@ -107,3 +107,13 @@ def test_this_machine_costs_nothing(want: Desired) -> None:
 @pytest.fixture
 def want(tmp_path: Path) -> Desired:
     return wanted(tmp_path)
+
+
+def test_a_candidate_is_not_scaled(tmp_path: Path) -> None:
+    toml = projects.TOML + "[endpoint]\nscaling = { min = 1, max = 4 }\n"
+    made = planned(tmp_path, toml)
+    variant = made.serving.config.newest
+    both = (variant, replace(variant, name="Candidate"))
+    config = replace(made.serving.config, variants=both)
+    made = replace(made, serving=replace(made.serving, config=config))
+    assert [cost.detail.partition(" ×")[0] for cost in costs(made, hourly)[:2]] == ["1 to 4", "1"]

@@ -195,3 +195,19 @@ def test_an_approval_is_written_with_who_and_when(
     approving(cloud, version, "arn:aws:iam::1:user/Zoë", "2026-11-23T16:00:00+00:00")
     (made,) = cloud.packages["small"]
     assert made["ApprovalDescription"] == "by arn:aws:iam::1:user/Zoë, 2026-11-23T16:00:00+00:00"
+
+
+def test_a_rejected_version_is_approved_only_by_its_number(
+    cloud: FakeCloud, asking: Desired, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(cloud, asking, tmp_path / "build")
+    (version,) = cloud.packages["small"]
+    version["ModelApprovalStatus"] = "Rejected"
+    project = argparse.Namespace(name="small", aws=None)
+    monkeypatch.setattr(approve, "opened", lambda args: (project, cloud))
+    args = argparse.Namespace(project="examples/flights", target="local", version=None)
+    with pytest.raises(DeploymentError, match=r"rejected.*make approve VERSION=1"):
+        approve.run(args)
+    args.version = 1
+    assert approve.run(args) == 0
+    assert version["ModelApprovalStatus"] == "Approved"

@@ -313,3 +313,15 @@ def test_rows_that_are_not_given_or_not_there_are_refused(given: str) -> None:
 
     with pytest.raises(DataError):
         new_rows(given)
+
+
+def test_a_model_that_waits_for_its_approval_does_not_end_the_line_it_belongs_to(
+    place: Place,
+) -> None:
+    first = place.retrained()
+    place.rows.write_text(NEW + "2,A1,false\n")
+    waiting = place.retraining().retrained
+    place.store.change(lambda record: dataclasses.replace(record, retrained=waiting))
+    place.rows.write_text(NEW + "3,A1,false\n")
+    third = place.retraining().retrained
+    assert (third.parent, third.base) == (first.retrained.job, first.retrained.base)
