@@ -198,7 +198,7 @@ class CloudExecutor:
         """Make the step's undo call, unless there is nothing to take back."""
         if step.undo is None:
             return False
-        if step.action == "update" and step.kind == "endpoint":
+        if step.undo.operation == "update_endpoint":
             return self._undo_update(step, step.undo)
         if step.kind == "endpoint" and step.wait:
             found = observe.endpoint(self._cloud, step.name)
@@ -237,7 +237,7 @@ class CloudExecutor:
         found = observe.endpoint(self._cloud, step.name)
         if step.wait is None or found is None or found.status != "InService":
             return False
-        if found.config == before:
+        if found.config != step.wait.config:
             return False
         self._cloud.call(undo.service, undo.operation, undo.parameters)
         self._watch.until(Wait("endpoint", step.name, step.wait.seconds, str(before)))

@@ -124,7 +124,7 @@ def endpoint_steps(
         _old_alarms(desired.project, endpoint.config, observed, steps)
         return
     mode = desired.hosting.mode
-    if (seen.mode, mode) not in ((mode, mode), ("serverless", "realtime")):
+    if not converts(seen.mode, mode):
         _convert(seen, mode, step, limit)
         create("create", f"is {mode} from now on")
         _old_alarms(desired.project, endpoint.config, observed, steps)
@@ -132,15 +132,24 @@ def endpoint_steps(
     if observed.scaling.bounds and desired.scaling:
         endpoint = replace(endpoint, scaled=True)
     coming = seen.pending or seen.config
-    if seen.status != "InService":
-        step(
-            "attach",
-            f"is {seen.status}",
-            wait=ready if coming == endpoint.config else Wait("endpoint", endpoint.name, limit),
-        )
+    back = Call(
+        "sagemaker",
+        "update_endpoint",
+        replace(endpoint, config=seen.config).update_request(),
+    )
+    if seen.status != "InService" and coming != endpoint.config:
+        step("attach", f"is {seen.status}", wait=Wait("endpoint", endpoint.name, limit))
+    elif seen.status != "InService":
+        # What an interrupted run began may prove wrong, too.
+        undo = back if coming != seen.config else None
+        if seen.status == "Creating":
+            undo = Call("sagemaker", "delete_endpoint", named)
+        step("attach", f"is {seen.status}", wait=ready, undo=undo)
     if coming != endpoint.config:
         reason = f"runs on {seen.config}"
-        if desired.rollout and {one.name for one in seen.variants} <= {VARIANT}:
+        if desired.rollout and seen.mode != mode:
+            reason += f", which is {seen.mode}: all at once"
+        elif desired.rollout and {one.name for one in seen.variants} <= {VARIANT}:
             made, known, names = _new_alarms(desired, endpoint, coming, observed)
             steps += made
             same += known
@@ -153,14 +162,15 @@ def endpoint_steps(
             reason,
             call=Call("sagemaker", "update_endpoint", endpoint.update_request()),
             wait=ready,
-            undo=Call(
-                "sagemaker",
-                "update_endpoint",
-                {**named, "EndpointConfigName": seen.config},
-            ),
+            undo=back,
             traffic=True,
         )
     _old_alarms(desired.project, endpoint.config, observed, steps)
+
+
+def converts(before: str, after: str) -> bool:
+    """Whether SageMaker makes an endpoint of one mode one of another by an update."""
+    return before == after or (before, after) == ("serverless", "realtime")
 
 
 def _convert(seen: ObservedEndpoint, mode: str, step: Callable[..., None], limit: float) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.alarms import Fleet
+from infra.async_client import client_of
 from infra.aws import Cloud
 from infra.client import Client, ContainerError
 from infra.failures import explain
@@ -107,15 +108,20 @@ class Evidence:
         Gathering never ends a deployment: what cannot be gathered is told.
         """
         update = next(
-            (one for one in self._plan.steps if (one.kind, one.action) == ("endpoint", "update")),
+            (
+                one
+                for one in reversed(self._plan.steps)
+                if one.undo and one.undo.operation == "update_endpoint"
+            ),
             None,
         )
         if update is None or update.undo is None:
             yield
             return
         self._old = str(update.undo.parameters["EndpointConfigName"])
-        with self._harmless():
-            self._before = self._of(self._release())
+        if update.call:  # or both versions answer already
+            with self._harmless():
+                self._before = self._of(self._release())
         try:
             yield
         except KitError as failure:
@@ -142,7 +148,7 @@ class Evidence:
             return None
         golden = fetch_bundle(self._cloud, release.data, self._build / "before").golden
         name = self._plan.serving.endpoint.name
-        return read(Client(name, self._cloud.client("sagemaker-runtime")), golden, self._old)
+        return read(client_of(self._cloud, name), golden, self._old)
 
     def _write(self, command: str, failure: KitError | None) -> None:
         from shared import bundle

@@ -276,14 +276,18 @@ def endpoint(cloud: Cloud, name: str) -> ObservedEndpoint | None:
         answer.get("EndpointConfigName", ""),
         answer.get("FailureReason"),
         (answer.get("PendingDeploymentSummary") or {}).get("EndpointConfigName"),
-        mode=_mode(answer),
+        mode=mode_of(answer),
     )
 
 
-def _mode(answer: Mapping[str, Any]) -> str:
+def mode_of(answer: Mapping[str, Any]) -> str:
+    """The mode of an endpoint, or of an endpoint config, as [endpoint].mode has it."""
     if answer.get("AsyncInferenceConfig"):
         return "async"
-    alone = any(one.get("CurrentServerlessConfig") for one in answer.get("ProductionVariants", []))
+    alone = any(
+        one.get("CurrentServerlessConfig") or one.get("ServerlessConfig")
+        for one in answer.get("ProductionVariants", [])
+    )
     return "serverless" if alone else "realtime"
 
 

@@ -54,8 +54,18 @@ def note(
     return store.change(edit)
 
 
-def note_failure(store: RecordStore, plan: Plan, command: str) -> None:
-    """Note that the version did not come to serve, where a plan would have made it so."""
-    changes = [step.action for step in plan.of("endpoint") if step.kind == "endpoint" and step.call]
-    if changes:
-        note(store, plan, command, "rolled back" if changes[-1] == "update" else "withdrawn")
+def note_failure(store: RecordStore, plan: Plan, command: str, *, wrong: bool) -> None:
+    """Note that the version did not come to serve, where a plan would have made it so.
+
+    Args:
+        store: the project's.
+        plan: that was executed.
+        command: as typed.
+        wrong: whether it was taken back because of its answers.
+    """
+    changes = [step for step in plan.of("endpoint") if step.kind == "endpoint" and step.undo]
+    if not changes:
+        return
+    undo = changes[-1].undo
+    updated = undo is not None and undo.operation == "update_endpoint"
+    note(store, plan, command, "rolled back" if updated and not wrong else "withdrawn")

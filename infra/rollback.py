@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from infra.aws import Cloud
-from infra.endpoint_steps import half_way
-from infra.observe import IN_PROGRESS, ObservedEndpoint, describe
+from infra.endpoint_steps import converts, half_way
+from infra.observe import IN_PROGRESS, ObservedEndpoint, describe, mode_of
 from infra.record import Record, Release
 from infra.rolling import alarm_names
-from infra.serving import DOWNLOAD_SECONDS, STARTUP_SECONDS
+from infra.serving import DOWNLOAD_SECONDS, STARTUP_SECONDS, Endpoint
 from infra.steps import MARGIN_SECONDS, Call, Step, Wait
 from shared.errors import DeploymentError
 
@@ -131,15 +131,40 @@ def refuse_what_is_gone(cloud: Cloud, release: Release) -> None:
             )
 
 
-def step(release: Release, endpoint: str, serving: str) -> Step:
-    """The update that brings the release back, and the one that undoes it."""
+def refuse_another_mode(cloud: Cloud, seen: ObservedEndpoint, release: Release) -> None:
+    """Raise where an update cannot make the endpoint what it was in the release.
+
+    Raises:
+        DeploymentError: it was of a mode to which SageMaker converts none.
+    """
+    place = {"EndpointConfigName": release.config}
+    mode = mode_of(describe(cloud, "sagemaker", "describe_endpoint_config", place) or {})
+    if not converts(seen.mode, mode):
+        raise DeploymentError(
+            f"release {release.number} was {mode}, and an endpoint that is {seen.mode} cannot "
+            "become that by an update",
+            where=f"endpoint {seen.name}",
+            cure="Check out the project.toml of that time and run `make deploy`: it makes the "
+            "endpoint anew from what is there, with a gap in between.",
+        )
+
+
+def step(release: Release, endpoint: str, serving: str, *, scaled: bool) -> Step:
+    """The update that brings the release back, and the one that undoes it.
+
+    Args:
+        release: to go back to.
+        endpoint: its name.
+        serving: the config that it runs on.
+        scaled: whether the number of instances is what scaling made of it, and stays.
+    """
     seconds = STARTUP_SECONDS + DOWNLOAD_SECONDS + MARGIN_SECONDS
 
     def update(config: str) -> Call:
         return Call(
             "sagemaker",
             "update_endpoint",
-            {"EndpointName": endpoint, "EndpointConfigName": config},
+            Endpoint(endpoint, config, scaled=scaled).update_request(),
         )
 
     return Step(

@@ -243,6 +243,10 @@ class Endpoint:
             parameters["DeploymentConfig"] = self.deployment
         if self.scaled:
             parameters["RetainAllVariantProperties"] = True
+            # Their number stays; what share of the requests they get, the config says.
+            parameters["ExcludeRetainedVariantProperties"] = [
+                {"VariantPropertyType": "DesiredWeight"}
+            ]
         return parameters
 
 

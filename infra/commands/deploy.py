@@ -184,10 +184,11 @@ class Deployment:
         assert self._executor is not None
         try:
             yield
-        except (FailedError, WrongAnswerError):
+        except (FailedError, WrongAnswerError) as failure:
             step = self._executor.current
             if step is None or step.kind == "endpoint":
-                note_failure(store, plan, self._again)
+                wrong = isinstance(failure, WrongAnswerError)
+                note_failure(store, plan, self._again, wrong=wrong)
             raise
 
     def _check(self, settings: Settings) -> None:

@@ -93,7 +93,7 @@ def _cli(cloud: Cloud, profile: str | None) -> str:
 
 def _chosen(cloud: Cloud, store: RecordStore, number: int | None, cli: str) -> tuple[Release, Step]:
     """The release to go back to and the step that does it, or the reason against it."""
-    from infra import rollback
+    from infra import rollback, scaling
     from infra.observe import describe, endpoint
 
     name = store.project
@@ -101,9 +101,12 @@ def _chosen(cloud: Cloud, store: RecordStore, number: int | None, cli: str) -> t
     told = describe(cloud, "sagemaker", "describe_endpoint", {"EndpointName": name}) or {}
     rollback.refuse_what_cannot_change(seen, told, name, cli)
     assert seen is not None
-    release = rollback.chosen(store.load(), seen.config, number)
+    record = store.load()
+    release = rollback.chosen(record, seen.config, number)
     rollback.refuse_what_is_gone(cloud, release)
-    return release, rollback.step(release, name, seen.config)
+    rollback.refuse_another_mode(cloud, seen, release)
+    scaled = bool(record.of("scalable target")) and scaling.look(cloud, name).bounds is not None
+    return release, rollback.step(release, name, seen.config, scaled=scaled)
 
 
 def _go(
@@ -111,7 +114,7 @@ def _go(
 ) -> int:
     """Update and verify; how many golden rows came back right."""
     from infra.apply import carry_out, take_back
-    from infra.client import Client
+    from infra.async_client import client_of
     from infra.outputs import fetch_bundle
     from infra.prepare import build_directory
     from infra.smoke import WrongAnswerError, verify
@@ -121,7 +124,7 @@ def _go(
     shown.done(f"endpoint {update.name} is InService on {release.config}")
     shown.stage("verify")
     bundle = fetch_bundle(cloud, release.data, build_directory(update.name) / "before")
-    client = Client(update.name, cloud.client("sagemaker-runtime"))
+    client = client_of(cloud, update.name)
     try:
         rows = verify(client, bundle.golden.records, bundle.golden.predictions)
     except WrongAnswerError as failure:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
-from infra.apply import CloudExecutor, apply
+from infra.apply import CloudExecutor, apply, withdraw
 from infra.plan import Plan
 from infra.progress import Lines
 from infra.record import Entry, RecordStore
+from infra.releases import note_failure
 from infra.resources import Desired
 from shared.errors import DeploymentError
 from tests.support import projects
@@ -392,3 +393,50 @@ def execute(made: Plan, cloud: FakeCloud, want: Desired, build: Path) -> None:
     shown = Lines(5, io.StringIO())
     store = RecordStore(cloud, want.bucket.name, want.project)
     apply(made, CloudExecutor(cloud, store, shown, build, sleep=lambda seconds: None), shown)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_an_interrupted_run_began_is_taken_back_where_it_answers_wrongly(
+    want: Desired, build: Path, tmp_path: Path, *, first: bool
+) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    before = new = cloud.endpoints["small"]["EndpointConfigName"]
+    going = {"EndpointStatus": "Creating", "EndpointConfigName": before}
+    if not first:
+        want = wanted(tmp_path / "changed", serving="6" * 64)
+        new = planned(cloud, want).serving.config.name
+        pending = {"PendingDeploymentSummary": {"EndpointConfigName": new}}
+        going = {**going, "EndpointStatus": "Updating", **pending}
+    cloud.endpoints["small"] = going
+    again = planned(cloud, want)
+    cloud.endpoints["small"] = {"EndpointStatus": "InService", "EndpointConfigName": new}
+    assert [step.action for step in again.steps if step.kind == "endpoint"] == ["attach"]
+    store, clock = RecordStore(cloud, want.bucket.name, want.project), Clock()
+    shown = Lines(5, io.StringIO())
+    executor = CloudExecutor(cloud, store, shown, build, clock=clock, sleep=clock.sleep)
+    failure = DeploymentError("golden row 0 came back different")
+    withdraw(again, executor, failure)
+    note_failure(store, again, "make deploy", wrong=True)
+    assert store.load().releases[-1].outcome == "withdrawn"
+    assert "taken back" in str(failure)
+    left = cloud.endpoints["small"]
+    if first:
+        assert left["EndpointStatus"] == "Deleting"
+    else:
+        assert (left["EndpointStatus"], left["EndpointConfigName"]) == ("InService", before)
+
+
+def test_where_sagemaker_went_back_nothing_more_is_undone(
+    want: Desired, build: Path, tmp_path: Path
+) -> None:
+    cloud = FakeCloud()
+    deploy(cloud, want, build)
+    made = planned(cloud, wanted(tmp_path / "changed", serving="6" * 64))
+    update = made.of("endpoint")[-1]
+    third = f"small-{'0' * 12}"
+    cloud.endpoints["small"]["EndpointConfigName"] = third
+    store = RecordStore(cloud, want.bucket.name, want.project)
+    executor = CloudExecutor(cloud, store, Lines(5, io.StringIO()), build)
+    assert not executor.undo(update)
+    assert cloud.endpoints["small"]["EndpointConfigName"] == third

@@ -211,7 +211,23 @@ def test_an_update_leaves_the_number_of_instances_that_scaling_made(tmp_path: Pa
     made = plan(want, there(want, endpoint=old, scaling=ObservedScaling((1, 4))))
     update = next(step for step in made.steps if step.kind == "endpoint")
     assert update.call
-    assert update.call.parameters["RetainAllVariantProperties"] is True
+    assert update.undo
+    for call in (update.call, update.undo):
+        assert call.parameters["RetainAllVariantProperties"] is True
+        assert call.parameters["ExcludeRetainedVariantProperties"] == [
+            {"VariantPropertyType": "DesiredWeight"}
+        ]
+
+
+def test_from_serverless_to_real_time_traffic_moves_at_once_whatever_the_rollout(
+    tmp_path: Path,
+) -> None:
+    want = desired(tmp_path, 'rollout = { percent = 10, alarms = "none" }')
+    old = ObservedEndpoint("small", "InService", f"small-{'0' * 12}", mode="serverless")
+    (update,) = plan(want, there(want, endpoint=old)).steps
+    assert update.call
+    assert "DeploymentConfig" not in update.call.parameters
+    assert "all at once" in update.reason
 
 
 @pytest.mark.parametrize(

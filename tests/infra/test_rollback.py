@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from infra import rollback
+from infra.async_client import AsyncClient
+from infra.commands.rollback import _go
 from infra.observe import ObservedEndpoint
+from infra.progress import Lines
 from infra.record import Outcome, Record, Release
 from shared.errors import DeploymentError
 from tests.support.fake_cloud import FakeCloud
@@ -99,10 +104,73 @@ def test_what_was_deleted_is_named_with_the_way_to_get_it_back(gone: str) -> Non
 
 def test_back_is_one_update_all_at_once_that_can_be_undone() -> None:
     (release,) = record("a").releases
-    made = rollback.step(release, "small", "b")
+    made = rollback.step(release, "small", "b", scaled=False)
     assert made.call
     assert made.call.parameters == {"EndpointName": "small", "EndpointConfigName": "a"}
     assert made.undo
     assert made.undo.parameters["EndpointConfigName"] == "b"
     assert made.wait
     assert made.wait.config == "a"
+
+
+def test_an_endpoint_that_scales_keeps_its_instances_on_the_way_back() -> None:
+    (release,) = record("a").releases
+    made = rollback.step(release, "small", "b", scaled=True)
+    for call in (made.call, made.undo):
+        assert call
+        assert call.parameters["RetainAllVariantProperties"] is True
+
+
+@pytest.mark.parametrize(
+    ("now", "config", "possible"),
+    [
+        ("realtime", {}, True),
+        ("async", {}, False),
+        ("realtime", {"AsyncInferenceConfig": {"OutputConfig": {}}}, False),
+        ("realtime", {"ProductionVariants": [{"ServerlessConfig": {"MaxConcurrency": 1}}]}, False),
+        ("serverless", {}, True),
+    ],
+)
+def test_a_release_of_another_mode_is_refused_before_anything_changes(
+    now: str, config: dict[str, Any], *, possible: bool
+) -> None:
+    cloud = FakeCloud()
+    cloud.configs["a"] = config
+    (release,) = record("a").releases
+    seen = ObservedEndpoint("small", "InService", "b", mode=now)
+    if possible:
+        rollback.refuse_another_mode(cloud, seen, release)
+        return
+    with pytest.raises(DeploymentError, match="cannot become that by an update"):
+        rollback.refuse_another_mode(cloud, seen, release)
+
+
+def test_golden_rows_of_an_asynchronous_release_go_through_s3(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cloud = FakeCloud()
+    output = {"OutputConfig": {"S3OutputPath": "s3://bucket/small/async/out"}}
+    cloud.endpoints["small"] = {
+        "EndpointName": "small",
+        "EndpointStatus": "InService",
+        "EndpointConfigName": "a",
+        "AsyncInferenceConfig": output,
+    }
+    cloud.client = lambda service: None  # type: ignore[method-assign]
+    asked: list[object] = []
+    golden = SimpleNamespace(records=[{}], predictions=[{}])
+    monkeypatch.setattr("infra.apply.carry_out", lambda step, executor: None)
+    bundle = SimpleNamespace(golden=golden)
+    monkeypatch.setattr("infra.outputs.fetch_bundle", lambda cloud, data, build: bundle)
+
+    def verify(client: object, *rest: object) -> int:
+        asked.append(client)
+        return 1
+
+    monkeypatch.setattr("infra.smoke.verify", verify)
+    monkeypatch.setattr("infra.prepare.build_directory", lambda name: tmp_path)
+    (release,) = record("a").releases
+    step = rollback.step(release, "small", "b", scaled=False)
+    executor: Any = None
+    assert _go(cloud, executor, Lines(2), release, step) == 1
+    assert isinstance(asked[0], AsyncClient)
