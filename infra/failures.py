@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from shared.errors import DeploymentError, KitError
 
@@ -154,6 +155,8 @@ _MEANINGS = (
         codes=("Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown"),
     ),
 )
+_ENUM = re.compile(r"Value '([^']*)' at [^\[]*Member must satisfy enum value set: \[([^\]]*)\]")
+_SHOWN_VALUES = 20
 _QUOTA = re.compile(r"service limit '([^']+)'")
 
 
@@ -187,8 +190,21 @@ def explain(error: Exception, doing: str) -> KitError:
     if isinstance(error, KitError):
         return error
     code, words = code_of(error), text_of(error).rstrip(". ")
+    words, close = _shortened(words)
     message = f"{words} ({code})" if code else words
-    return DeploymentError(message, where=doing, cure=_cure(type(error).__name__, code, words))
+    cure = close or _cure(type(error).__name__, code, words)
+    return DeploymentError(message, where=doing, cure=cure)
+
+
+def _shortened(words: str) -> tuple[str, str | None]:
+    """The words without a list of hundreds of values, and which of them is meant."""
+    found = _ENUM.search(words)
+    known = found.group(2).split(", ") if found else []
+    if found is None or len(known) <= _SHOWN_VALUES:
+        return words, None
+    close = get_close_matches(found.group(1), known, n=1)
+    short = f"{words[: found.start(2)]}{len(known)} values{words[found.end(2) :]}"
+    return short, f"Did you mean {close[0]!r}?" if close else None
 
 
 def _cure(kind: str, code: str, words: str) -> str | None:

@@ -68,9 +68,9 @@ def refuse_what_cannot_change(
     """Raise where the endpoint cannot be updated now, and say what can be done.
 
     Args:
-        seen: the endpoint as it is, or None.
+        seen: the endpoint; None: there is none.
         description: DescribeEndpoint's answer.
-        project: the endpoint's name.
+        project: its name.
         cli: how the AWS CLI is typed to reach the endpoint's account.
 
     Raises:

@@ -10,6 +10,7 @@ import re
 import typing
 from typing import Annotated, Any, Literal, get_args
 from unicodedata import category
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -307,6 +308,15 @@ class AsyncSection(Section):
     notify_error: _TOPIC | None = Field(default=None, description="the ARN of an SNS topic")
 
 
+def _zone(name: str) -> str:
+    """A time zone that is known: any other is refused when the endpoint is there already."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(name) from None
+    return name
+
+
 _COUNT = "a whole number, 0 or more"
 _COOLDOWN = 'a duration such as "5m", 1h at most'
 
@@ -320,8 +330,10 @@ class ScheduleSection(Section):
     )
     min: int = Field(ge=0, description=_COUNT)
     max: int = Field(ge=1, description="a whole number, 1 or more")
-    timezone: str = Field(
-        default="UTC", pattern=r"^[A-Za-z_+-]+(/[A-Za-z0-9_+-]+)*$", description="an IANA time zone"
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC",
+        pattern=r"^[A-Za-z_+-]+(/[A-Za-z0-9_+-]+)*$",
+        description='an IANA time zone such as "Europe/Berlin"',
     )
 
 

@@ -184,6 +184,18 @@ def test_the_service_s_own_words_and_code_are_kept() -> None:
     assert "Invalid image URI (ValidationException)" in str(explain(error, "Creating"))
 
 
+def test_a_list_of_hundreds_of_values_is_cut_to_the_one_that_is_meant() -> None:
+    sizes = [f"ml.m5.{size}xlarge" for size in range(2, 200)]
+    message = (
+        "1 validation error detected: Value 'ml.m5.lrge' at 'productionVariants.1.member."
+        "instanceType' failed to satisfy constraint: Member must satisfy enum value set: "
+        f"[{', '.join(['ml.m5.large', *sizes])}]"
+    )
+    told = str(explain(refused("CreateEndpointConfig", "ValidationException", message), "Creating"))
+    assert "enum value set: [199 values] (ValidationException). Did you mean 'ml.m5.large'?" in told
+    assert len(told) < 300
+
+
 def test_an_error_of_ours_stays_as_it_is() -> None:
     error = DeploymentError("no")
     assert explain(error, "Creating") is error

@@ -86,6 +86,12 @@ REFUSED = {
         "schedule",
         "cron(0 7",
     ),
+    "a time zone that there is not": (
+        'scaling = { max = 2, schedule = [{ at = "rate(1 hour)", min = 1, max = 2, '
+        'timezone = "Berlin" }] }',
+        "schedule",
+        "an IANA time zone",
+    ),
     "a schedule without instances": (
         'scaling = { max = 2, schedule = [{ at = "rate(1 hour)", min = 0, max = 2 }] }',
         "endpoint.scaling.schedule[0]",
