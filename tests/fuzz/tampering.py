@@ -443,7 +443,7 @@ def network(chance: Chance, directory: Path) -> None:
     changes: list[Callable[[], Any]] = [
         lambda: weights.CopyFrom(numpy_helper.from_array(values + np.float32(0.5), weights.name)),
         lambda: weights.CopyFrom(numpy_helper.from_array(values * np.float32("nan"), weights.name)),
-        lambda: weights.CopyFrom(numpy_helper.from_array(values[:1], weights.name)),
+        lambda: weights.CopyFrom(numpy_helper.from_array(values[: len(values) // 2], weights.name)),
         lambda: (weights.external_data.append(outside), setattr(weights, "data_location", 1)),
         lambda: weights.external_data.append(outside),
         lambda: weights.dims.append(1 << 40),
