@@ -16,7 +16,7 @@ import shlex
 import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from infra.commands.words import add_project, facts, place, typed
@@ -204,6 +204,12 @@ class Batch:
         given: str = self._args.output
         if given.endswith((".csv", ".jsonl")):
             output = given
+        elif (unknown := PurePosixPath(given).suffix) and not Path(given).is_dir():
+            raise DataError(
+                f"the name ends in {unknown!r}",
+                where=given,
+                cure="Answers are written as .csv or .jsonl; or name a folder without a dot.",
+            )
         else:
             ending = ".csv" if found[0].path.suffix == ".csv" else ".jsonl"
             output = f"{given.rstrip('/')}/predictions{ending}"

@@ -156,8 +156,11 @@ def _closing(standing: Standing) -> list[tuple[str, str]]:
     """Releases, lock, record, and what the project asks for."""
     rows: list[tuple[str, str]] = []
     releases = standing.record.releases[-_SHOWN_RELEASES:]
+    serving = [release for release in releases if release.outcome == "live"][-1:]
     for release in reversed(releases):
-        rows.append(("release" if not rows else "", _release(release)))
+        before = release.outcome == "live" and release not in serving
+        words = _release(release, "was live" if before else release.outcome)
+        rows.append(("release" if not rows else "", words))
     for version in standing.versions[:_SHOWN_RELEASES]:
         live = " (serves)" if releases and version.arn == releases[-1].package else ""
         words = f"version {version.number} {version.status}{live}"
@@ -179,12 +182,12 @@ def _closing(standing: Standing) -> list[tuple[str, str]]:
     return rows
 
 
-def _release(release: Release) -> str:
+def _release(release: Release, outcome: str) -> str:
     from infra.outputs import scores
 
     (_, told), *_ = [*scores({"test": dict(release.scores)}), ("", "")]
     at = release.at[:16].replace("T", " ")
-    words = [f"#{release.number} {release.outcome}", f"{at} UTC", release.config]
+    words = [f"#{release.number} {outcome}", f"{at} UTC", release.config]
     return ", ".join([*words, *([f"test {told}"] if told else [])])
 
 

@@ -250,6 +250,7 @@ def test_a_batch_answers_every_row_and_finds_what_it_did_before(
         (["--input", "", "--output", "out.csv"], "INPUT=rows.csv"),
         (["--input", "no-such.csv", "--output", "out.csv"], "no-such.csv"),
         (["--input", "{rows}", "--output", "{rows}"], "is a file of the input"),
+        (["--input", "{rows}", "--output", "out.txt"], "the name ends in '.txt'"),
         (["--input", "{rows}", "--output", "o.csv", "--keep", "ids"], "Did you mean 'id'"),
         (["--input", "s3://no-such-bucket/x", "--output", "o.csv"], "no such bucket"),
     ],
@@ -403,6 +404,9 @@ def test_a_shadow_gets_copies_and_rollback_brings_the_release_before_back(
     assert f"serves release {before.number}" in said.out
     last = releases(place)[-1]
     assert (last.config, last.outcome) == (before.config, "live")
+    shown = place.run("status").out
+    assert f"#{last.number} live, " in shown
+    assert f"#{before.number} was live, " in shown
     again = place.run("rollback", "--to", str(before.number))
     assert f"release {before.number} serves already" in again.err
 
