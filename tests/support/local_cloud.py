@@ -25,7 +25,7 @@ LOSS = {"Name": "loss", "Regex": "loss=([0-9.e+-]+);"}
 SERVER = """
 import http.server, json, os, signal, sys, time
 
-NAME = os.environ.get("NAME", "echo")
+NAME = os.environ.get("NAME") or "echo"  # make exports a NAME that is empty
 if os.environ.get("BROKEN"):
     print("this server refuses to start", flush=True)
     sys.exit(3)
