@@ -119,7 +119,7 @@ def pace() -> Path:
     path = BUILD / "pace"
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="pace-") as folder:
         made = Path(folder) / path.name
-        words = ["cc", "-O2", "-o", str(made), str(PACE)]
+        words = ["cc", "-O2", "-pthread", "-o", str(made), str(PACE)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{PACE.name} does not compile:\n{done.stderr[-2000:]}")

@@ -6,11 +6,15 @@
  * waits only when every connection waits for an answer. One line a request, in nanoseconds from the
  * start: due, when its connection became free, sent, answered; then the status, 0 without an
  * answer. Answered is the kernel's stamp on the last packet where there is one (Linux): a generator
- * that is late to read it does not make the server slower.
+ * that is late to read it does not make the server slower. So it need not wake up for each answer,
+ * which would take from the server a good part of a core: answers are read when no connection is
+ * known to be free, or when there is nothing to send for a while. Two threads, each with its share
+ * of the requests and connections, burden the cores evenly.
  */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,6 +32,12 @@
 #define SECOND 1000000000LL
 
 #define MOST 512 /* connections */
+#define THREADS 2
+#ifdef SO_TIMESTAMPNS
+#define WHILE (SECOND / 1000)
+#else
+#define WHILE 0
+#endif
 
 struct request { char *bytes; size_t length; };
 struct found { int64_t due, free, sent, answered; int status; };
@@ -39,8 +49,14 @@ struct connection {
     char head[8192];
 };
 
-static char scratch[1 << 16];
-static int64_t patience;
+struct share { long first, count; struct connection *all; int connections; }; /* of a thread */
+
+static __thread char scratch[1 << 16];
+static int port;
+static int64_t patience, start, end;
+static struct request *requests;
+static size_t different;
+static struct found *found;
 
 static int64_t now(void) { /* the clock of the kernel's stamps */
     struct timespec t;
@@ -75,7 +91,7 @@ static size_t read_requests(const char *path, const char *type, struct request *
     return count;
 }
 
-static int open_to(int port) {
+static int open_to(void) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
     struct timeval limit = {patience / SECOND, patience % SECOND / 1000};
     int fd = socket(AF_INET, SOCK_STREAM, 0), on = 1;
@@ -98,9 +114,9 @@ static void hang_up(struct connection *c) {
 }
 
 /* Whether it went out. */
-static int send_on(struct connection *c, int port, const struct request *one) {
+static int send_on(struct connection *c, const struct request *one) {
     c->got = c->whole = c->last = 0;
-    if (c->fd < 0) c->fd = open_to(port);
+    if (c->fd < 0) c->fd = open_to();
     return c->fd >= 0 && send(c->fd, one->bytes, one->length, 0) == (ssize_t)one->length;
 }
 
@@ -153,43 +169,36 @@ static int receive(struct connection *c) {
     return 1;
 }
 
-int main(int argc, char **argv) {
-    if (argc != 8) return fprintf(stderr, "pace takes 7 arguments\n"), 2;
-    int port = atoi(argv[1]), connections = atoi(argv[6]);
-    double rate = atof(argv[4]);
-    patience = (int64_t)(atof(argv[7]) * SECOND);
-    long count = atol(argv[5]), sent = 0, done = 0;
-    if (rate <= 0 || count < 1 || connections < 1 || connections > MOST) return 2;
-    struct request *requests = NULL;
-    size_t different = read_requests(argv[2], argv[3], &requests);
-    struct found *found = calloc(count, sizeof *found);
-    struct connection *all = calloc(connections, sizeof *all), *idle[MOST]; /* the longest first */
-    int first = 0, idles = connections;
-    if (!all || !found) fail("memory");
-    signal(SIGPIPE, SIG_IGN); /* a closed connection is found by sending on it */
-#ifdef __linux__
-    prctl(PR_SET_TIMERSLACK, 1UL); /* else Linux wakes it up to 50 µs late, to save power */
-#endif
-    int64_t start = now() + SECOND / 200;
-    int64_t end = start + (int64_t)(count / rate * SECOND) + patience;
+/* Sends every THREADS-th request, over as many of the connections, and receives the answers. */
+static void *work(void *given) {
+    struct share *share = given;
+    long count = share->count, sent = share->first, done = sent;
+    struct connection *all = share->all, *idle[MOST]; /* the longest first */
+    int first = 0, connections = share->connections, idles = connections;
     for (int i = 0; i < connections; i++) {
         all[i].fd = -1, all[i].free = start;
         idle[i] = all + i;
     }
-    for (long i = 0; i < count; i++) found[i].due = start + (int64_t)(i / rate * SECOND);
     while (done < count && now() < end) {
         if (sent < count && idles && now() >= found[sent].due) {
             struct connection *c = idle[first];
             c->request = found + sent;
             c->request->free = c->free, c->request->sent = now();
             first = (first + 1) % connections, idles--;
-            if (!send_on(c, port, requests + sent % different)) {
+            if (!send_on(c, requests + sent % different)) {
                 hang_up(c);
                 c->request = NULL;
-                idle[(first + idles++) % connections] = c, done++;
+                idle[(first + idles++) % connections] = c, done += THREADS;
             }
-            sent++;
+            sent += THREADS;
             continue; /* the next may be due */
+        }
+        int64_t pause = (sent < count && idles ? found[sent].due : end) - now();
+        if (pause < 0) pause = 0;
+        struct timespec timeout = {pause / SECOND, pause % SECOND};
+        if (sent < count && idles && pause < WHILE) {
+            pselect(0, NULL, NULL, NULL, &timeout, NULL);
+            continue;
         }
         fd_set waiting;
         int highest = -1;
@@ -199,17 +208,44 @@ int main(int argc, char **argv) {
             FD_SET(c->fd, &waiting);
             if (c->fd > highest) highest = c->fd;
         }
-        int64_t pause = (sent < count && idles ? found[sent].due : end) - now();
-        if (pause < 0) pause = 0;
-        struct timespec timeout = {pause / SECOND, pause % SECOND};
         if (pselect(highest + 1, &waiting, NULL, NULL, &timeout, NULL) <= 0) continue;
         for (struct connection *c = all; c < all + connections; c++) {
             if (c->request && FD_ISSET(c->fd, &waiting) && receive(c)) {
                 c->request = NULL;
-                idle[(first + idles++) % connections] = c, done++;
+                idle[(first + idles++) % connections] = c, done += THREADS;
             }
         }
     }
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    if (argc != 8) return fprintf(stderr, "pace takes 7 arguments\n"), 2;
+    port = atoi(argv[1]);
+    int connections = atoi(argv[6]);
+    double rate = atof(argv[4]);
+    patience = (int64_t)(atof(argv[7]) * SECOND);
+    long count = atol(argv[5]);
+    if (rate <= 0 || count < 1 || connections < THREADS || connections > MOST) return 2;
+    different = read_requests(argv[2], argv[3], &requests);
+    found = calloc(count, sizeof *found);
+    struct connection *all = calloc(connections, sizeof *all);
+    if (!all || !found) fail("memory");
+    signal(SIGPIPE, SIG_IGN); /* a closed connection is found by sending on it */
+#ifdef __linux__
+    prctl(PR_SET_TIMERSLACK, 1UL); /* else Linux wakes it up to 50 µs late, to save power */
+#endif
+    start = now() + SECOND / 200;
+    end = start + (int64_t)(count / rate * SECOND) + patience;
+    for (long i = 0; i < count; i++) found[i].due = start + (int64_t)(i / rate * SECOND);
+    pthread_t threads[THREADS];
+    struct share shares[THREADS];
+    for (int i = 0; i < THREADS; i++) {
+        int from = connections * i / THREADS, to = connections * (i + 1) / THREADS;
+        shares[i] = (struct share){i, count, all + from, to - from};
+        if (pthread_create(threads + i, NULL, work, shares + i)) fail("thread");
+    }
+    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
     for (struct found *one = found; one < found + count; one++)
         printf("%lld %lld %lld %lld %d\n", (long long)(one->due - start),
                (long long)(one->free - start), (long long)(one->sent - start),

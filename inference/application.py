@@ -15,7 +15,7 @@ from time import monotonic, perf_counter_ns
 
 import orjson
 
-from inference import codecs, environment, errors, gate, handler, limits, logs, prometheus
+from inference import codecs, cores, environment, errors, gate, handler, limits, logs, prometheus
 from inference.batching import Batcher
 from inference.books import Books
 from inference.environment import Settings
@@ -79,7 +79,7 @@ class Application(Answerer):
         self.model = model
         self.shelf: Shelf | None = None
         self._settings = settings or environment.read()
-        self._beside = ThreadPoolExecutor(1)
+        self._beside = ThreadPoolExecutor(1, initializer=cores.roam)
         self._busy_since: float | None = None
         self._checked = ("", 0.0)
         self._verbose = log.isEnabledFor(logging.DEBUG)

@@ -1,9 +1,9 @@
 """What one worker counts: requests, rows, times of the stages, quality of the data.
 
 The hot path appends numbers to an array; a quarter of a second later, and off that path, they are
-counted with numpy. Here: recording and counting. Not here: where the counts of all workers come
-together (counts.py), how they are written (prometheus.py, emf.py), what is counted about the values
-of rows (quality.py).
+counted with numpy, in steps between which requests have their turn. Here: recording and counting.
+Not here: where the counts of all workers come together (counts.py), how they are written
+(prometheus.py, emf.py), what is counted about the values of rows (quality.py).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _OWN, _COMMON = 4, 6
 """Numbers kept of each request, and of those that were answered together."""
 _NANOSECONDS = (BOUNDS * 1e9).astype(np.int64)
 _CLASSES = len(BOUNDS) + 1
-_OFFSETS = np.arange(len(STAGES)) * _CLASSES
+_OWN_STAGES, _COMMON_STAGES = (0, 1, 6), (2, 3, 4, 5)
 
 
 class Done(NamedTuple):
@@ -126,31 +126,54 @@ class Recorder:
 
     def _wait(self) -> None:
         self._waiting = True
-        self._loop.call_later(FLUSH_SECONDS, self._tick)
+        self._loop.call_later(FLUSH_SECONDS, self._step, 0)
 
-    def _tick(self) -> None:
-        self._waiting = False
-        self.flush()
-        self._flushed()
+    def _step(self, number: int) -> None:
+        """One step of counting and telling: requests have their turn between two."""
+        self._waiting = number > 0 and self._waiting
+        steps = (self._count, self._look, self._flushed)
+        steps[number]()
+        if number + 1 < len(steps):
+            self._loop.call_soon(self._step, number + 1)
 
     def flush(self) -> None:
         """Count what was recorded since the last time."""
+        self._count()
+        self._look()
+
+    def _count(self) -> None:
+        """Requests, rows and times."""
         each, self._each = self._each, array("q")
         common, self._common = self._common, array("q")
-        sample, self._sample, self._sampled = self._sample, [], 0
         if not each:
             return
         rows, begun, read, parsed = np.frombuffer(each, np.int64).reshape(-1, _OWN).T
         batches = np.frombuffer(common, np.int64).reshape(-1, _COMMON)
-        shared = np.repeat(batches[:, 1:], batches[:, 0], axis=0)
-        stages, written = shared[:, :-1], shared[:, -1]
-        times = np.column_stack([read - begun, parsed - read, stages, written - begun])
-        found = np.searchsorted(_NANOSECONDS, times) + _OFFSETS
-        counted = np.bincount(found.ravel(), minlength=self.times.size)
-        self.times += counted.reshape(self.times.shape)
-        self.sums += times.sum(axis=0) * 1e-9
-        self.answered += len(times)
+        requests, stages, written = batches[:, 0], batches[:, 1:-1], batches[:, -1]
+        own = [read - begun, parsed - read, np.repeat(written, requests) - begun]
+        for stage, times in zip(_OWN_STAGES, own, strict=True):
+            self._add(stage, times, None)
+        for stage, times in zip(_COMMON_STAGES, stages.T, strict=True):
+            self._add(stage, times, requests)
+        self.answered += len(rows)
         self.rows += int(rows.sum())
+
+    def _add(
+        self,
+        stage: int,
+        times: npt.NDArray[np.int64],
+        requests: npt.NDArray[np.int64] | None,
+    ) -> None:
+        """Count the times of one stage, each of so many requests, or of one."""
+        classes = np.searchsorted(_NANOSECONDS, times)
+        counted = np.bincount(classes, requests, _CLASSES)
+        self.times[stage] += counted.astype(np.int64)
+        total = times.sum() if requests is None else times @ requests
+        self.sums[stage] += total * 1e-9
+
+    def _look(self) -> None:
+        """The values of a sample."""
+        sample, self._sample, self._sampled = self._sample, [], 0
         self.quality.count(sample)
 
     def snapshot(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import uvloop
 
-from inference import logs
+from inference import cores, logs
 from inference.connections import ABSENT, Connections
 from inference.exchange import Answerer
 from shared.errors import KitError
@@ -169,6 +169,7 @@ async def _serve(common: Common, place: int) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE, 20, 20)
+    cores.keep(place, len(common.loads))
     connections = Connections(common.listener, answerer, common.loads, place)
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     connections.open()
