@@ -52,7 +52,7 @@ struct connection {
 struct share { long first, count; struct connection *all; int connections; }; /* of a thread */
 
 static __thread char scratch[1 << 16];
-static int port;
+static int port, threads; /* as many as THREADS, and as connections */
 static int64_t patience, start, end;
 static struct request *requests;
 static size_t different;
@@ -169,7 +169,7 @@ static int receive(struct connection *c) {
     return 1;
 }
 
-/* Sends every THREADS-th request, over as many of the connections, and receives the answers. */
+/* Sends every threads-th request, over as many of the connections, and receives the answers. */
 static void *work(void *given) {
     struct share *share = given;
     long count = share->count, sent = share->first, done = sent;
@@ -188,9 +188,9 @@ static void *work(void *given) {
             if (!send_on(c, requests + sent % different)) {
                 hang_up(c);
                 c->request = NULL;
-                idle[(first + idles++) % connections] = c, done += THREADS;
+                idle[(first + idles++) % connections] = c, done += threads;
             }
-            sent += THREADS;
+            sent += threads;
             continue; /* the next may be due */
         }
         int64_t pause = (sent < count && idles ? found[sent].due : end) - now();
@@ -212,7 +212,7 @@ static void *work(void *given) {
         for (struct connection *c = all; c < all + connections; c++) {
             if (c->request && FD_ISSET(c->fd, &waiting) && receive(c)) {
                 c->request = NULL;
-                idle[(first + idles++) % connections] = c, done += THREADS;
+                idle[(first + idles++) % connections] = c, done += threads;
             }
         }
     }
@@ -226,7 +226,7 @@ int main(int argc, char **argv) {
     double rate = atof(argv[4]);
     patience = (int64_t)(atof(argv[7]) * SECOND);
     long count = atol(argv[5]);
-    if (rate <= 0 || count < 1 || connections < THREADS || connections > MOST) return 2;
+    if (rate <= 0 || count < 1 || connections < 1 || connections > MOST) return 2;
     different = read_requests(argv[2], argv[3], &requests);
     found = calloc(count, sizeof *found);
     struct connection *all = calloc(connections, sizeof *all);
@@ -238,14 +238,15 @@ int main(int argc, char **argv) {
     start = now() + SECOND / 200;
     end = start + (int64_t)(count / rate * SECOND) + patience;
     for (long i = 0; i < count; i++) found[i].due = start + (int64_t)(i / rate * SECOND);
-    pthread_t threads[THREADS];
+    threads = connections < THREADS ? connections : THREADS;
+    pthread_t running[THREADS];
     struct share shares[THREADS];
-    for (int i = 0; i < THREADS; i++) {
-        int from = connections * i / THREADS, to = connections * (i + 1) / THREADS;
+    for (int i = 0; i < threads; i++) {
+        int from = connections * i / threads, to = connections * (i + 1) / threads;
         shares[i] = (struct share){i, count, all + from, to - from};
-        if (pthread_create(threads + i, NULL, work, shares + i)) fail("thread");
+        if (pthread_create(running + i, NULL, work, shares + i)) fail("thread");
     }
-    for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < threads; i++) pthread_join(running[i], NULL);
     for (struct found *one = found; one < found + count; one++)
         printf("%lld %lld %lld %lld %d\n", (long long)(one->due - start),
                (long long)(one->free - start), (long long)(one->sent - start),
