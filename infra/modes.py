@@ -63,13 +63,8 @@ def refusals(section: EndpointSection, aws: Aws) -> Iterator[ProjectError]:
             )
     if mode == "serverless":
         yield from _serverless(section, aws)
-    elif mode == "async" and (section.shadow or section.ab):
-        which = "shadow" if section.shadow else "ab"
-        yield ProjectError(
-            "an asynchronous endpoint has one version at a time",
-            where=f"endpoint.{which}",
-            cure="Leave it out",
-        )
+    elif mode == "async":
+        yield from _async(section, aws)
     if section.scaling:
         yield from _scaling(section)
 
@@ -77,15 +72,34 @@ def refusals(section: EndpointSection, aws: Aws) -> Iterator[ProjectError]:
 def _serverless(section: EndpointSection, aws: Aws) -> Iterator[ProjectError]:
     """What the developer guide lists as not there for serverless endpoints."""
     leave = 'Leave it out, or write mode = "realtime"'
-    # What traffic cannot do is refused with the rollouts.
+    # What traffic cannot do is refused with the rollouts. `instance` is what a batch runs on.
     for key, given, why in (
-        ("endpoint.instances", section.instances != 1, "it has no instances"),
+        ("endpoint.instances", "instances" in section.model_fields_set, "it has no instances"),
         ("endpoint.scaling", section.scaling is not None, "it scales by itself"),
         ("aws.subnets", bool(aws.subnets), "it runs in no VPC of yours"),
         ("aws.network_isolation", aws.network_isolation, "it cannot be isolated"),
     ):
         if given:
             yield ProjectError(f"a serverless endpoint takes none: {why}", where=key, cure=leave)
+
+
+def _async(section: EndpointSection, aws: Aws) -> Iterator[ProjectError]:
+    for which in ("shadow", "ab"):
+        if getattr(section, which):
+            yield ProjectError(
+                "an asynchronous endpoint has one version at a time",
+                where=f"endpoint.{which}",
+                cure='Leave it out and write rollout, or mode = "realtime"',
+            )
+    for key in ("notify_success", "notify_error"):
+        topic = getattr(section.async_, key, None)
+        region = topic.split(":")[3] if topic else None
+        if region and aws.region and region != aws.region:
+            yield ProjectError(
+                f"is a topic of {region}, and the project goes to {aws.region}",
+                where=f"endpoint.async.{key}",
+                cure=f"Name a topic of {aws.region}",
+            )
 
 
 def _scaling(section: EndpointSection) -> Iterator[ProjectError]:

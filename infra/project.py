@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from infra import modes, rollout
+from infra import instances, modes, rollout
 from infra.channels import local_files
 from infra.mistakes import Mistakes, not_toml
 from infra.sections import Aws, EndpointSection, ProjectFile, Table
@@ -190,6 +190,9 @@ class _Checked:
         for refused in (
             *rollout.refusals(file.endpoint),
             *modes.refusals(file.endpoint, file.aws),
+            *instances.refusals(
+                {"training": file.training.instance, "endpoint": file.endpoint.instance}
+            ),
         ):
             self._mistakes.add(refused.where or "endpoint", refused.message, refused.cure)
         self._check_network()

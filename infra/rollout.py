@@ -149,6 +149,15 @@ def beside(section: EndpointSection) -> Beside | None:
 
 def refusals(section: EndpointSection) -> Iterator[ProjectError]:
     """Everything for which AWS would refuse the rollout, or which could not work."""
+    if section.mode == "serverless":
+        for key in ("rollout", "shadow", "ab"):
+            if getattr(section, key):
+                yield ProjectError(
+                    "a serverless endpoint has one variant, and moves to a new one at once",
+                    where=f"endpoint.{key}",
+                    cure='Leave it out, or write mode = "realtime"',
+                )
+        return
     if section.shadow and section.ab:
         yield ProjectError(
             "the new version can be beside the old one in one way only",
@@ -163,15 +172,6 @@ def refusals(section: EndpointSection) -> Iterator[ProjectError]:
             where="endpoint.rollout",
             cure=f"Leave rollout or {which} out",
         )
-    if section.mode == "serverless":
-        for key in ("rollout", "shadow", "ab"):
-            if getattr(section, key):
-                yield ProjectError(
-                    "a serverless endpoint has one variant, and moves to a new one at once",
-                    where=f"endpoint.{key}",
-                    cure='Leave it out, or write mode = "realtime"',
-                )
-        return
     if section.rollout:
         yield from _misplaced(section.rollout)
         made = rollout(section.rollout)

@@ -264,7 +264,10 @@ class RolloutSection(Section):
         default="default",
         description=f'"default", "none" or a list of 1 to {MOST_ALARMS} names of alarms',
     )
-    thresholds: ThresholdsSection = Field(default_factory=ThresholdsSection)
+    thresholds: ThresholdsSection = Field(
+        default_factory=ThresholdsSection,
+        description='a table such as { errors = "1%", latency = "500ms" }',
+    )
 
 
 class BesideSection(Section):
@@ -371,12 +374,24 @@ class EndpointSection(Section):
     instances: int = Field(
         default=1, ge=1, le=MOST_SERVING, description=f"a whole number from 1 to {MOST_SERVING}"
     )
-    scaling: ScalingSection | None = None
-    serverless: ServerlessSection | None = None
-    async_: AsyncSection | None = Field(default=None, alias="async")
-    rollout: RolloutSection | None = None
-    shadow: BesideSection | None = None
-    ab: BesideSection | None = None
+    scaling: ScalingSection | None = Field(
+        default=None,
+        description="a table such as { min = 1, max = 4, invocations_per_instance = 2000 }",
+    )
+    serverless: ServerlessSection | None = Field(
+        default=None, description='a table such as { memory = "2048MB", concurrency = 5 }'
+    )
+    async_: AsyncSection | None = Field(
+        default=None, alias="async", description="a table such as { concurrency = 4 }"
+    )
+    rollout: RolloutSection | None = Field(
+        default=None,
+        description='a table such as { kind = "canary", percent = 10, bake = "10m" }',
+    )
+    shadow: BesideSection | None = Field(
+        default=None, description='a table such as { share = "20%" }'
+    )
+    ab: BesideSection | None = Field(default=None, description='a table such as { share = "10%" }')
     capture: Annotated[float, _only(0.0)] = 0.0
 
 
@@ -434,12 +449,34 @@ class ProjectFile(Section):
         max_length=32,
         description="lower-case letters, digits and single hyphens, 32 at most",
     )
-    data: DataSection
-    sources: dict[str, SourceSection] = Field(default={}, description="tables [sources.<name>]")
-    features: FeaturesSection | None = None
-    training: TrainingSection = Field(default_factory=TrainingSection)
-    tuning: TuningSection | None = None
-    retraining: RetrainingSection = Field(default_factory=RetrainingSection)
-    endpoint: EndpointSection = Field(default_factory=EndpointSection)
-    deploy: DeploySection = Field(default_factory=DeploySection)
-    aws: Aws = Field(default_factory=Aws)
+    data: DataSection = Field(
+        description='a table [data]; below it: source = "rows.csv" and target = "price"'
+    )
+    sources: dict[str, SourceSection] = Field(
+        default={}, description='tables [sources.<name>]; below each: table = "rows.csv" and more'
+    )
+    features: FeaturesSection | None = Field(
+        default=None, description='a table { columns = { ratio = { kind = "numeric" } } }'
+    )
+    training: TrainingSection = Field(
+        default_factory=TrainingSection,
+        description='a table [training]; below it, say: instance = "ml.m5.xlarge"',
+    )
+    tuning: TuningSection | None = Field(
+        default=None, description="a table [tuning]; below it, say: trials = 12"
+    )
+    retraining: RetrainingSection = Field(
+        default_factory=RetrainingSection,
+        description="a table [retraining]; below it, say: epochs = 3",
+    )
+    endpoint: EndpointSection = Field(
+        default_factory=EndpointSection,
+        description='a table [endpoint]; below it, say: mode = "serverless"',
+    )
+    deploy: DeploySection = Field(
+        default_factory=DeploySection,
+        description="a table [deploy]; below it, say: require_approval = true",
+    )
+    aws: Aws = Field(
+        default_factory=Aws, description='a table [aws]; below it, say: region = "eu-central-1"'
+    )

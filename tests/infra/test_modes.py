@@ -43,12 +43,22 @@ REFUSED = {
         "endpoint.instances",
         "takes none",
     ),
+    "serverless with one instance": (
+        SERVERLESS + "\ninstances = 1",
+        "endpoint.instances",
+        "no instances",
+    ),
     "serverless and scaled": (
         SERVERLESS + "\nscaling = { max = 2 }",
         "endpoint.scaling",
         "scales by itself",
     ),
     "serverless with a canary": (SERVERLESS + "\nrollout = {}", "endpoint.rollout", "at once"),
+    "serverless with a rolling rollout": (
+        SERVERLESS + '\nrollout = { kind = "rolling" }',
+        "endpoint.rollout",
+        "Leave it out",
+    ),
     "serverless with a shadow": (
         SERVERLESS + '\nshadow = { share = "10%" }',
         "endpoint.shadow",
@@ -68,6 +78,16 @@ REFUSED = {
     "async settings of another mode": ("async = {}", "endpoint.async", "realtime"),
     "no topic": ('mode = "async"\nasync = { notify_error = "me" }', "notify_error", "SNS"),
     "async beside another": (ASYNC + '\nab = { share = "10%" }', "endpoint.ab", "one version"),
+    "async with a shadow": (
+        ASYNC + '\nshadow = { share = "10%" }',
+        "endpoint.shadow",
+        "write rollout",
+    ),
+    "a topic of another region": (
+        ASYNC + '\n[aws]\nregion = "us-east-1"',
+        "endpoint.async.notify_error",
+        "topic of us-east-1",
+    ),
     "no instances at all": ("scaling = { min = 0, max = 2 }", "endpoint.scaling.min", "async"),
     "a maximum below": ("scaling = { min = 3, max = 2 }", "endpoint.scaling.max", "less than"),
     "a start outside": ("instances = 5\nscaling = { max = 2 }", "endpoint.instances", "not within"),
@@ -108,6 +128,11 @@ def test_what_aws_would_refuse_is_refused_with_its_key(name: str, tmp_path: Path
         project.load(file)
     assert key in str(refused.value)
     assert words in str(refused.value)
+
+
+def test_a_serverless_endpoint_may_name_what_its_batches_run_on(tmp_path: Path) -> None:
+    want = desired(tmp_path, SERVERLESS + '\ninstance = "ml.c5.large"')
+    assert [variant.instance for variant in want.serving(1).config.variants] == [None]
 
 
 def desired(tmp_path: Path, settings: str) -> Desired:
