@@ -1,8 +1,9 @@
 """A batch transform job as plain values, the parts it reads, and its answers joined to the rows.
 
-Names carry digests: the same rows and the same deployed model are the same job, so a second run
-finds what the first one left. Here: everything but the calls, which commands/batch.py makes, and
-the rows themselves: batch_rows.py reads them, batch_output.py writes what became of them.
+Names carry digests: the same parts and the same deployed model are the same job, so a second run
+finds what the first one left, and a kit that splits or writes rows otherwise finds nothing. Here:
+everything but the calls, which commands/batch.py makes, and the rows themselves: batch_rows.py
+reads them, batch_output.py writes what became of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from infra.package import combine, digest_of, short
 from infra.requests import Request, Tags, tagged
 from infra.security import OPEN, Security
 from shared.errors import DataError, DeploymentError, InputError
-from shared.files import atomic
+from shared.files import atomic, sha256
 
 if TYPE_CHECKING:
     from shared.bundle import Bundle
@@ -37,7 +38,7 @@ class TransformJob:
     """One batch over one deployed model.
 
     Attributes:
-        digest: of rows and model.
+        digest: of parts and model.
         model: name of the SageMaker model.
         instance: type, of which there is one.
     """
@@ -102,16 +103,6 @@ class TransformJob:
         }
 
 
-def digest(model: str, files: Sequence[tuple[str, str]]) -> str:
-    """The digest of a batch: its model, and name and digest of each file of rows."""
-    return combine(
-        {
-            "model": digest_of(model.encode()),
-            **{f"{place} {name}": of_content for place, (name, of_content) in enumerate(files)},
-        }
-    )
-
-
 @dataclass(frozen=True)
 class Part:
     """One object that the job reads."""
@@ -128,6 +119,13 @@ class Part:
     def answer(self) -> str:
         """The last part of the key of its answers."""
         return f"{self.name}.out"
+
+
+def digest(model: str, parts: Sequence[Part]) -> str:
+    """The digest of a batch: its model, and name and content of each part as the job reads it."""
+    return combine(
+        {"model": digest_of(model.encode()), **{one.name: sha256(one.path) for one in parts}}
+    )
 
 
 @dataclass

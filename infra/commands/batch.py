@@ -6,7 +6,8 @@ row of the output is a row of the input, in the same order, with its prediction 
 why it has none. A bad row never fails the others. Exit code 3 says that there were bad rows; they
 are listed beside the output.
 
-The same rows and the same model are the same job: run again, the command finds what is there.
+The same rows and the same model are the same job: run again, or twice at once, the command finds
+what is there.
 """
 
 from __future__ import annotations
@@ -15,14 +16,13 @@ import argparse
 import shlex
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from infra.commands.words import add_project, facts, place, typed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from infra.aws import Cloud
     from infra.batch import Part, Result, Split, TransformJob
@@ -152,17 +152,18 @@ class Batch:
         store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
         model, data = _deployed(cloud, store.load(), typed("deploy", args))
         build = build_directory(file.name) / "batch"
-        bundle = fetch_bundle(cloud, data, build)
-        shown.done(f"{model}, {place(args.target, cloud.account.region, cloud.account.id)}")
-
-        shown.stage("rows")
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=build)))
+        build.mkdir(parents=True, exist_ok=True)
+        # Nothing in it is another run's, which may be under way.
+        with tempfile.TemporaryDirectory(dir=build) as temporary:
+            folder = Path(temporary)
+            bundle = fetch_bundle(cloud, data, folder)
+            shown.done(f"{model}, {place(args.target, cloud.account.region, cloud.account.id)}")
+            shown.stage("rows")
             found = self._rows(cloud, bundle, folder / "rows")
             self._output, self._keep = self._named_output(found), self._kept(found)
             made = self._split(found, bundle, folder / "parts", shown)
             shown.stage("transform")
-            job = self._transform_job(cloud, file, store, model, found)
+            job = self._transform_job(cloud, file, store, model, made)
             attempt = self._transform(cloud, store, job, made, shown) if made.parts else 0
             shown.stage("join")
             answers = _Answers(cloud, job, attempt, folder / "answers")
@@ -253,26 +254,16 @@ class Batch:
         file: ProjectFile,
         store: RecordStore,
         model: str,
-        found: Sequence[Table],
+        made: Split,
     ) -> TransformJob:
         from infra.batch import TransformJob, digest
         from infra.security import Security
-        from shared.files import sha256
 
-        named = [
-            (
-                table.path.name.partition("-")[2]
-                if table.name.startswith("s3://")
-                else table.path.name,
-                sha256(table.path),
-            )
-            for table in found
-        ]
         tags = tuple(sorted({"project": file.name, **file.aws.tags}.items()))
         security = Security.of(file.aws)
         return TransformJob(
             file.name,
-            digest(model, named),
+            digest(model, made.parts),
             model,
             store.bucket,
             _instance(cloud, file.endpoint.instance),
@@ -291,13 +282,16 @@ class Batch:
         attempt, status = _last(cloud, job)
         if status == "Completed" and not _is_answered(cloud, job, attempt, made.parts):
             status = None
+        attached = status in ("InProgress", "Stopping")
         if status in ("Failed", "Stopped", None):
             attempt += 1
             self._upload(cloud, job, made.parts, shown)
             name = job.name(attempt)
             store.change(lambda record: record.having([Entry("transform job", name)]))
-            cloud.call("sagemaker", "create_transform_job", job.request(attempt))
+            attached = not _started(cloud, job.request(attempt))
         self._job = name = job.name(attempt)
+        if attached:
+            shown.line(f"{name} is under way already, for the same rows: this run waits for it.")
         if status != "Completed":
             shown.status(f"{name} runs")
             Watch(cloud, shown).until(Wait("transform ended", name, _SECONDS))
@@ -436,6 +430,19 @@ def _last(cloud: Cloud, job: TransformJob) -> tuple[int, str | None]:
         if found is None:
             return attempt, status
         attempt, status = attempt + 1, str(found["TransformJobStatus"])
+
+
+def _started(cloud: Cloud, request: Mapping[str, Any]) -> bool:
+    """Start a job; False where another run started the same one in the same moment."""
+    from infra.failures import code_of
+
+    try:
+        cloud.call("sagemaker", "create_transform_job", request)
+    except Exception as error:
+        if code_of(error) != "ResourceInUse":
+            raise
+        return False
+    return True
 
 
 def _is_answered(cloud: Cloud, job: TransformJob, attempt: int, parts: Sequence[Part]) -> bool:

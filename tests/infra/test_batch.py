@@ -360,15 +360,22 @@ def test_the_job_is_one_that_sagemaker_takes(job: TransformJob) -> None:
     assert job.answers(1) != job.answers(2)
 
 
-def test_another_model_and_other_rows_are_another_job() -> None:
-    names = {
-        digest("model", [("a.csv", "1")]),
-        digest("other", [("a.csv", "1")]),
-        digest("model", [("a.csv", "2")]),
-        digest("model", [("a.csv", "1"), ("b.csv", "1")]),
-        digest("model", [("b.csv", "1"), ("a.csv", "1")]),
-    }
-    assert len(names) == 5
+def test_another_model_other_rows_and_another_way_to_split_them_are_another_job(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    rows = small.rows(20)
+    found = [table(tmp_path / "a.jsonl", bundle, rows)]
+    renamed = [table(tmp_path / "b.jsonl", bundle, rows)]
+    fewer = [table(tmp_path / "c.jsonl", bundle, rows[1:])]
+    made = [
+        split(tables, bundle, tmp_path / str(number), most_rows=most)
+        for number, (tables, most) in enumerate(
+            [(found, 10), (found, 10), (renamed, 10), (found, 9), (fewer, 10)]
+        )
+    ]
+    first, again, same_rows, *others = (digest("model", one.parts) for one in made)
+    assert first == again == same_rows
+    assert len({first, digest("other", made[0].parts), *others}) == 4
 
 
 def test_a_job_that_outlived_its_answers_is_followed_by_another(

@@ -5,16 +5,20 @@ Training is a program that hands out a ready bundle; everything else is what is 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import csv
+import io
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +26,14 @@ import pytest
 
 from infra import local
 from infra.aws import LocalSession
+from infra.batch import split
+from infra.commands import batch
+from infra.commands.batch import Batch
 from infra.lock import Lock
 from infra.progress import Lines
 from infra.record import RecordStore, Release
 from infra.units import rounded
+from infra.watch import Watch
 from tests.support import projects
 from tests.support.quick_training import FAILING, TRAIN, Place, Said, ready
 
@@ -242,6 +250,74 @@ def test_a_batch_answers_every_row_and_finds_what_it_did_before(
     assert again.code == 3
     assert "no change" in again.out
     assert list(csv.DictReader(scored.open())) == answers
+
+
+def transform_jobs(place: Place) -> list[str]:
+    running = local.find(place.directory / "cloud")
+    assert running
+    listed = running.session().client("sagemaker").list_transform_jobs(MaxResults=100)
+    return [job["TransformJobName"] for job in listed["TransformJobSummaries"]]
+
+
+def test_two_equal_batches_at_once_share_a_job_and_leave_one_whole_output(
+    deployed: Said, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, scored = place.directory / "twice.csv", place.directory / "twice.scored.csv"
+    cells = [f"{row},{500 + row},B" for row in range(2000)]
+    rows.write_text("\n".join(["id,distance,carrier", *cells]) + "\n")
+    before = transform_jobs(place)
+    both, upload, put = threading.Barrier(2, timeout=60), Batch._upload, batch._put
+
+    def together(*given: Any) -> None:
+        upload(*given)
+        both.wait()  # neither has asked for the job yet
+
+    def together_at_last(*given: Any) -> None:
+        both.wait()
+        put(*given)
+
+    monkeypatch.setattr(Batch, "_upload", together)
+    monkeypatch.setattr(batch, "_put", together_at_last)
+
+    def one() -> str:
+        out = io.StringIO()
+        args = argparse.Namespace(
+            **{"project": str(place.project), "target": "local", "keep": "id"},
+            **{"input": str(rows), "output": str(scored)},
+        )
+        Batch(args).run(Lines(4, out))
+        return out.getvalue()
+
+    with ThreadPoolExecutor(2) as pool:
+        said = [each.result() for each in [pool.submit(one), pool.submit(one)]]
+    assert sorted("is under way already" in each for each in said) == [False, True]
+    assert len(transform_jobs(place)) == len(before) + 1
+    answers = list(csv.DictReader(scored.open()))
+    assert [int(answer["id"]) for answer in answers] == list(range(2000))
+    assert all(answer["prediction.score"] for answer in answers)
+
+
+def test_parts_of_another_version_are_not_gone_on_with(
+    deployed: Said, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, scored = place.directory / "parts.csv", place.directory / "parts.scored.csv"
+    cells = [f"{row},{700 + row},B" for row in range(50)]
+    rows.write_text("\n".join(["id,distance,carrier", *cells]) + "\n")
+    words = ("batch", "--input", str(rows), "--output", str(scored), "--keep", "id")
+    monkeypatch.setitem(split.__kwdefaults__, "most_rows", 9)
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "until", _interrupted)  # while its job runs
+        assert place.run(*words).code == 130
+    monkeypatch.setitem(split.__kwdefaults__, "most_rows", 20)
+    said = place.run(*words)
+    assert said.code == 0, said.err
+    answers = list(csv.DictReader(scored.open()))
+    assert [int(answer["id"]) for answer in answers] == list(range(50))
+    assert all(answer["prediction.score"] for answer in answers)
+
+
+def _interrupted(*given: Any) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
