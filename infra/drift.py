@@ -95,7 +95,8 @@ def split(plan: Plan, record: Record) -> tuple[list[Difference], list[str]]:
         entry = Entry(_PARTS.get(step.kind, step.kind), step.name)
         moved = step.kind == "endpoint" and step.action == "update"
         if entry in recorded and step.action in ("create", "update") and not moved:
-            what = GONE if step.kind == entry.kind else step.reason
+            whole = step.action == "create" and step.kind == entry.kind
+            what = GONE if whole else step.reason
             drift.append(Difference(step.kind, step.name, what))
         else:
             pending.append(step.title)

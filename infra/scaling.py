@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +73,13 @@ class ObservedScaling:
     Attributes:
         bounds: of its target; None: it has none.
         policies, actions: names.
+        deaf: which of these policies never act, as an alarm that would have them do so is gone.
     """
 
     bounds: tuple[int, int] | None = None
     policies: frozenset[str] = frozenset()
     actions: frozenset[str] = frozenset()
+    deaf: frozenset[str] = frozenset()
 
 
 UNSCALED = ObservedScaling()
@@ -134,13 +136,30 @@ def look(cloud: Cloud, project: str) -> ObservedScaling:
             return UNSCALED
         policies = cloud.call(SERVICE, "describe_scaling_policies", named)["ScalingPolicies"]
         actions = cloud.call(SERVICE, "describe_scheduled_actions", named)["ScheduledActions"]
+        deaf = _deaf(cloud, policies)
     except Exception as error:
         raise explain(error, f"Looking at the scaling of {project}") from error
     return ObservedScaling(
         (targets[0]["MinCapacity"], targets[0]["MaxCapacity"]),
         frozenset(one["PolicyName"] for one in policies),
         frozenset(one["ScheduledActionName"] for one in actions),
+        deaf,
     )
+
+
+def _deaf(cloud: Cloud, policies: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    """Names of the policies of which an alarm is gone: AWS's own ones, or that of a waking one."""
+    alarms = {
+        one["PolicyName"]: {alarm["AlarmName"] for alarm in one.get("Alarms", [])}
+        | ({one["PolicyName"]} if _wakes(one["PolicyName"]) else set())
+        for one in policies
+    }
+    wanted = set().union(*alarms.values())
+    if not wanted:
+        return frozenset()
+    found = cloud.call("cloudwatch", "describe_alarms", {"AlarmNames": sorted(wanted)})
+    gone = wanted - {one["AlarmName"] for one in found.get("MetricAlarms", [])}
+    return frozenset(name for name, its in alarms.items() if its & gone)
 
 
 def scaling_steps(
@@ -167,13 +186,17 @@ def scaling_steps(
         )
         action: Action = "update" if seen.bounds else "create"
         reason = f"{wanted.least} to {wanted.most} instances"
+        if seen.bounds:
+            reason += f", not {seen.bounds[0]} to {seen.bounds[1]}"
         steps.append(Step("endpoint", action, "scalable target", project, reason, call))
     for kind, found, known in (
         ("scaling policy", policies, seen.policies),
         ("scheduled action", actions, seen.actions),
     ):
         for name, call in found.items():
-            if name in known:
+            if name in seen.deaf:
+                steps.append(Step("endpoint", "update", kind, name, "its alarm is gone", call))
+            elif name in known:
                 same.append(Unchanged(kind, name, "says the same"))
             else:
                 steps.append(Step("endpoint", "create", kind, name, "is not there", call))
@@ -214,9 +237,15 @@ def deletion(kind: str, name: str) -> tuple[Call, ...]:
         request = {**where, "ScheduledActionName": name}
         return (Call(SERVICE, "delete_scheduled_action", request),)
     policy = Call(SERVICE, "delete_scaling_policy", {**where, "PolicyName": name})
-    if "-wake-" in name:
+    if _wakes(name):
         return (Call("cloudwatch", "delete_alarms", {"AlarmNames": [name]}), policy)
     return (policy,)
+
+
+def _wakes(name: str) -> bool:
+    """Whether a policy of that name is ours and wakes: its alarm has the same name."""
+    found = _NAMES.fullmatch(name)
+    return found is not None and found.group(2) == "wake"
 
 
 def _named(project: str, kind: str, content: Any) -> str:

@@ -345,10 +345,17 @@ def test_an_endpoint_becomes_asynchronous_and_scaled_and_real_time_again(
     deployed: Said, place: Place
 ) -> None:
     file = place.project / "project.toml"
-    file.write_text(TOML + '[endpoint]\nmode = "async"\nscaling = { max = 2 }\n')
+    file.write_text(TOML + '[endpoint]\nmode = "async"\nscaling = { min = 0, max = 2 }\n')
     said = place.run("deploy")
     assert said.code == 0, said.err
     assert "create scaling policy small-backlog-" in said.out
+    _delete_alarms_of_scaling(place)
+    told = place.run("status").out
+    assert re.findall(r"Drift: scaling policy small-(\w+)-\w+: its alarm is gone", told) == [
+        *("backlog", "wake")
+    ]
+    assert "update scaling policy small-wake-" in place.run("deploy").out
+    assert "Drift" not in place.run("status").out
     assert "No changes" in place.run("deploy").out
     assert '"label"' in place.run("invoke").out
     file.write_text(TOML)
@@ -357,6 +364,15 @@ def test_an_endpoint_becomes_asynchronous_and_scaled_and_real_time_again(
     assert said.code == 0, said.err
     assert "delete scalable target" in said.out
     assert "No changes" in place.run("deploy").out
+
+
+def _delete_alarms_of_scaling(place: Place) -> None:
+    running = local.find(place.directory / "cloud")
+    assert running
+    client = running.session().client("cloudwatch")
+    names = [one["AlarmName"] for one in client.describe_alarms()["MetricAlarms"]]
+    assert len(names) == 3  # above and below the target, and with nobody there
+    client.delete_alarms(AlarmNames=names)
 
 
 CANARY = 'rollout = { percent = 40, bake = "1s", alarms = "none" }\n'

@@ -13,8 +13,10 @@ from botocore.validate import validate_parameters
 
 from infra import project
 from infra.async_client import AsyncClient
+from infra.drift import split
 from infra.observe import Observed, ObservedEndpoint, ObservedJob
 from infra.plan import Plan, plan
+from infra.record import Entry, Record
 from infra.resources import Desired
 from infra.scaling import ObservedScaling, put_waking_policy
 from infra.steps import Call, Step
@@ -209,6 +211,24 @@ def test_a_scaled_endpoint_gets_target_policy_and_schedule_once_it_serves(tmp_pa
     names = [step.name for step in made.steps]
     seen = ObservedScaling((2, 6), frozenset({names[1]}), frozenset({names[2]}))
     assert plan(want, there(want, scaling=seen)).steps == ()
+
+
+def test_a_policy_whose_alarm_was_deleted_is_drift_and_is_put_again(tmp_path: Path) -> None:
+    want = desired(tmp_path, TO_ZERO)
+    made = plan(want, there(want))
+    record = Record("small", tuple(Entry(step.kind, step.name) for step in made.steps))
+    backlog, wake = (step.name for step in made.steps if step.kind == "scaling policy")
+    seen = ObservedScaling((0, 2), frozenset({backlog, wake}))
+    assert plan(want, there(want, scaling=seen)).steps == ()
+    mended = plan(want, there(want, scaling=replace(seen, deaf=frozenset({wake}))))
+    assert [(step.action, step.name) for step in mended.steps] == [("update", wake)]
+    assert [call.operation for call in calls(mended.steps[0])] == [
+        "put_scaling_policy",
+        "put_metric_alarm",
+    ]
+    found, pending = split(mended, record)
+    assert [one.words for one in found] == [f"scaling policy {wake}: its alarm is gone"]
+    assert pending == []
 
 
 def test_other_bounds_are_registered_and_another_target_is_another_policy(tmp_path: Path) -> None:
