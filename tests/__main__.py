@@ -22,7 +22,13 @@ LINT = {
     "types": (sys.executable, "-m", "mypy"),
     "imports": (str(BIN / "lint-imports"),),
 }
-SUITE = (sys.executable, "-m", "pytest", "--cov", "--cov-report=term", "--durations=10")
+# Half of the suite's time is waiting for processes, so two workers help even on few cores; more
+# would each import TensorFlow. Who gets what: tests/conftest.py.
+SHARED_OUT = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+SUITE = (
+    *(sys.executable, "-m", "pytest", *SHARED_OUT),
+    *("--cov", "--cov-report=term", "--durations=10"),
+)
 PORTABLE = (str(NUMPY1 / "bin" / "python"), "-m", "pytest", "tests/shared/portable")
 
 
