@@ -13,7 +13,7 @@ from infra.bucket import guards
 from infra.endpoint_steps import endpoint_steps, refuse_a_stranger, serving_steps
 from infra.image_steps import image_steps, of_image
 from infra.observe import Observed, ObservedJob, canonical
-from infra.registry import APPROVED, Version, package_steps, refuse_rejected
+from infra.registry import APPROVED, REJECTED, Version, package_steps
 from infra.resources import Desired, Retrained
 from infra.scaling import UNSCALED, scaling_steps
 from infra.serving import Serving
@@ -21,6 +21,7 @@ from infra.steps import MARGIN_SECONDS, Action, Call, StageName, Step, Unchanged
 from infra.training_job import TrainingJob
 from infra.tuning import TuningJob
 from infra.tuning_steps import tuning_steps
+from shared.errors import DeploymentError
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,9 @@ class Plan:
         attempt: which attempt of the training or tuning job makes the model.
         serving: what the endpoint will run when the plan is done.
         version: under which what serves is registered; None where a step registers it.
-        waits: whether it is registered only: somebody has to approve it first.
+        waits: whether it is registered only: nobody has approved it.
+        rejected: what the project asks for, where somebody has decided that it must not serve.
+            Either another version serves in its place, or the plan waits.
     """
 
     desired: Desired
@@ -41,6 +44,7 @@ class Plan:
     unchanged: tuple[Unchanged, ...] = field(default=())
     version: Version | None = None
     waits: bool = False
+    rejected: Version | None = None
 
     @property
     def job(self) -> str:
@@ -96,6 +100,7 @@ class Plan:
             "account": self.desired.account.id,
             "touches_traffic": self.traffic,
             "waits_for_approval": self.waits,
+            "rejected_version": self.rejected.number if self.rejected else None,
             "steps": [
                 {
                     "action": step.action,
@@ -120,7 +125,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
 
     Raises:
         DeploymentError: an endpoint of the project's name exists that another project made; or
-            the version that is to serve was rejected.
+            the version that was chosen to serve was rejected.
     """
     steps: list[Step] = []
     same: list[Unchanged] = []
@@ -142,7 +147,14 @@ def plan(desired: Desired, observed: Observed) -> Plan:
     made = desired.kept or desired.chosen
     package = desired.package(serving, made.job if made else desired.job.name(attempt))
     version = package_steps(package, observed.versions, steps, same)
-    waits = _waits(desired, version)
+    waits = desired.approval and (version is None or version.status != APPROVED)
+    rejected = version if waits and version and version.status == REJECTED else None
+    if rejected and desired.chosen:
+        raise DeploymentError(
+            "was rejected",
+            where=f"version {rejected.number} of {desired.project}",
+            cure=f"Approve it all the same: make approve VERSION={rejected.number}",
+        )
     if not waits:
         serving_steps(serving, observed, steps, same)
         ending = len(steps)
@@ -153,16 +165,7 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         scaling_steps(desired.project, desired.scaling, seen, steps, same)
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]
-    return Plan(desired, attempt, serving, tuple(steps), tuple(same), version, waits)
-
-
-def _waits(desired: Desired, version: Version | None) -> bool:
-    """Whether somebody has to approve what is to serve, and has not."""
-    if not desired.approval:
-        return False
-    if version:
-        refuse_rejected(version, desired.project)
-    return version is None or version.status != APPROVED
+    return Plan(desired, attempt, serving, tuple(steps), tuple(same), version, waits, rejected)
 
 
 def _bucket(desired: Desired, observed: Observed, steps: list[Step], same: list[Unchanged]) -> None:

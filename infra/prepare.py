@@ -38,6 +38,8 @@ def build_directory(project: str) -> Path:
 def prepare(settings: Settings, cloud: Cloud | None, version: int | None = None) -> Plan:
     """Package the project and plan its deployment.
 
+    Where somebody has rejected what the project asks for, an approved version serves instead.
+
     Args:
         settings: the project.
         cloud: None for a local cloud that is not running, where nothing exists.
@@ -66,7 +68,14 @@ def _plan(settings: Settings, cloud: Cloud | None, version: int | None = None) -
         wanted = replace(wanted, scaled=True)
     if wanted.bucket.name in record.of("bucket"):
         wanted = replace(wanted, bucket=replace(wanted.bucket, ours=True))
-    return plan(wanted, observe(cloud, wanted))
+    seen = observe(cloud, wanted)
+    made = plan(wanted, seen)
+    live = record.live.package if record.live else None
+    instead = registry.standing(seen.versions, live) if made.rejected else None
+    if instead is None:
+        return made
+    wanted = replace(wanted, chosen=registry.chosen(cloud, wanted.project, instead.number))
+    return replace(plan(wanted, observe(cloud, wanted)), rejected=made.rejected)
 
 
 def prepare_search(settings: Settings, cloud: Cloud) -> Plan:

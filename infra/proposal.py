@@ -58,6 +58,16 @@ def traffic(plan: Plan) -> str:
     return "Traffic is not touched."
 
 
+def rejected(plan: Plan) -> str:
+    """What becomes of a version that was rejected; "" where none was."""
+    if plan.rejected is None:
+        return ""
+    asked = f"The project asks for version {plan.rejected.number}, which was rejected"
+    if plan.version is None or plan.waits:
+        return f"{asked}, and no other is approved: nothing is rolled out."
+    return f"{asked}: version {plan.version.number}, which is approved, serves."
+
+
 def _rollout(plan: Plan) -> str:
     """How an update moves it, as its request says."""
     update = next(step.call for step in plan.steps if step.kind == "endpoint" and step.traffic)

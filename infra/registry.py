@@ -194,19 +194,15 @@ def package_steps(
     return None
 
 
-def refuse_rejected(version: Version, project: str) -> None:
-    """Raise where somebody has decided that a version must not serve.
+def standing(found: Sequence[Version] | None, live: str | None) -> Version | None:
+    """The approved version that serves where a rejected one is asked for.
 
-    Raises:
-        DeploymentError: somebody has.
+    Args:
+        found: the newest first.
+        live: the ARN of the version that serves now; where it is not approved, the newest that is.
     """
-    if version.status == REJECTED:
-        raise DeploymentError(
-            "was rejected",
-            where=f"version {version.number} of {project}",
-            cure="Train another, or approve it all the same: "
-            f"make approve VERSION={version.number}",
-        )
+    approved = [one for one in found or () if one.status == APPROVED and one.digest]
+    return next((one for one in approved if one.arn == live), next(iter(approved), None))
 
 
 def versions(cloud: Cloud, project: str) -> tuple[Version, ...] | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from infra.progress import Progress
     from infra.project import Settings
     from infra.record import RecordStore
+    from infra.registry import Version
     from infra.trials import Trial
     from shared.bundle import Bundle
     from shared.errors import DeploymentError
@@ -105,6 +106,7 @@ class Deployment:
         self.page: Path | None = None
         self.declined = False
         self._waiting: int | None = None
+        self._rejected: Version | None = None
 
     @property
     def shown_stages(self) -> int:
@@ -139,6 +141,7 @@ class Deployment:
         from infra.check import check
         from infra.evidence import Evidence
         from infra.lock import Lock
+        from infra.proposal import rejected
         from infra.record import RecordStore
         from infra.resources import bucket_name
 
@@ -149,6 +152,8 @@ class Deployment:
         with Lock(cloud, store, self._again, shown) as lock:
             plan = self._plan(settings, cloud)
             shown.done(place(target, cloud.account.region, cloud.account.id))
+            if told := rejected(plan):
+                shown.line(told)
             in_vain = plan.desired.hosting.security.without_effect
             if in_vain and target == "local":
                 shown.line(in_vain)
@@ -250,7 +255,7 @@ class Deployment:
 
         shown.stage("verify")
         if plan.waits:
-            self._waiting = waiting(cloud, plan)
+            self._waiting, self._rejected = waiting(cloud, plan), plan.rejected
             shown.done("nothing was rolled out")
             return
         bundle, rows = self._verify(cloud, plan, build)
@@ -290,7 +295,12 @@ class Deployment:
         )
 
     def _to_approve(self, version: int) -> str:
-        """What to type where a version waits."""
+        """What to type where a version waits, or where it was rejected and no other is approved."""
+        if self._rejected:
+            return (
+                f"\nThe project asks for version {version}, which was rejected, and no other is "
+                f"approved: nothing was rolled out.\n\nTo go on:\n{facts(self._overrule(version))}"
+            )
         following = [
             (f"{typed('approve', self._args)} VERSION={version}", "let it serve"),
             (self._again, "then: roll it out"),
@@ -299,6 +309,14 @@ class Deployment:
             f"\nVersion {version} is registered and has to be approved before it serves "
             f"([deploy].require_approval).\n\nTo go on:\n{facts(following)}"
         )
+
+    def _overrule(self, version: int) -> list[tuple[str, str]]:
+        """What to type where the version that the project asks for was rejected."""
+        return [
+            (f"{typed('approve', self._args)} VERSION={version}", "let it serve all the same"),
+            (f"{typed('retrain', self._args)} DATA=…", "train another on new rows"),
+            (self._again, "or on other data, settings or code, once they are changed"),
+        ]
 
     def summary(self) -> str:
         """What a person wants to know after a deployment."""
@@ -330,6 +348,9 @@ class Deployment:
         ]
         if plan.desired.kept:
             rows.insert(2, ("retrained", f"{plan.job}, from {plan.desired.kept.parent}"))
+        if plan.rejected and plan.version:
+            asked = f"version {plan.rejected.number}, which the project asks for, was rejected"
+            rows.insert(1, ("serves", f"version {plan.version.number}: {asked}"))
         if self.page:
             rows.append(("search", f"{counted(self.trials)}: {os.path.relpath(self.page)}"))
         following = [
@@ -337,6 +358,8 @@ class Deployment:
             (typed("status", self._args), "see everything on one screen"),
             (typed("logs", self._args), "read what training and endpoint wrote"),
         ]
+        if plan.rejected:
+            following = self._overrule(plan.rejected.number) + following
         return f"\n{head}\n\n{facts(rows)}\n\nTry next:\n{facts(following)}"
 
 

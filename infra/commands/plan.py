@@ -66,12 +66,10 @@ def priced(plan: Plan, cloud: Cloud | None) -> tuple[Cost, ...]:
 
 def text(plan: Plan, found: tuple[Cost, ...]) -> str:
     """The plan for a person: the steps with their reasons, how many, the traffic, the costs."""
-    from infra.proposal import counted, money, table, traffic
+    from infra.proposal import counted, money, rejected, table, traffic
 
-    waits = (
-        "\nIt is registered only: a version serves when it was approved (make approve)."
-        if plan.waits
-        else ""
-    )
+    waits = f"\n{told}" if (told := rejected(plan)) else ""
+    if plan.waits and not told:
+        waits = "\nIt is registered only: a version serves when it was approved (make approve)."
     money_lines = money(found, local=plan.desired.account.local)
     return f"{table(plan)}\n\n{counted(plan)}.\n{traffic(plan)}{waits}\n{money_lines}"

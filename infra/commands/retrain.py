@@ -164,16 +164,17 @@ class Retraining(Deployment):
                 where=f"endpoint {store.project}",
                 cure="Run the same command again: it goes on from that one.",
             )
-        store.change(lambda record: replace(record, retrained=new))
+        final = plan(made.plan.desired, observe(cloud, made.plan.desired))
+        if not final.rejected:
+            store.change(lambda record: replace(record, retrained=new))
         try:
-            final = plan(made.plan.desired, observe(cloud, made.plan.desired))
             self._evidence = Evidence(cloud, store, final, build, shown)
             with self._noted(store, final), self._evidence.gathered(self._again):
                 apply(final, self._executor, shown, ("endpoint",))
                 self._executor.keep(found(final))
                 shown.stage("verify")
                 if final.waits:
-                    self._waiting = waiting(cloud, final)
+                    self._waiting, self._rejected = waiting(cloud, final), final.rejected
                     shown.done("nothing was rolled out")
                     return
                 bundle, rows = self._verify(cloud, final, build)
@@ -198,7 +199,8 @@ class Retraining(Deployment):
         deployed = outcome.decision.deploy
         head = "the new model serves and is verified" if deployed else "the deployed model stays"
         if self._waiting is not None:
-            head = f"the new model is version {self._waiting}, to be approved"
+            state = "which was rejected" if self._rejected else "to be approved"
+            head = f"the new model is version {self._waiting}, {state}"
         rows = [
             ("decision", self._came.words),
             ("old rows", outcome.memory),

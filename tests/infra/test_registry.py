@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,19 @@ import boto3
 import pytest
 from botocore.validate import validate_parameters
 
+from infra import project
+from infra.apply import CloudExecutor, apply
 from infra.commands import approve
 from infra.observe import observe
-from infra.plan import plan
+from infra.plan import Plan, plan
+from infra.prepare import prepare
+from infra.progress import Lines
+from infra.proposal import rejected
 from infra.record import RecordStore
+from infra.registry import Chosen, chosen, publish_metrics, versions
 from infra.registry import approve as approving
-from infra.registry import chosen, publish_metrics, versions
 from infra.releases import note
-from infra.resources import Desired
+from infra.resources import Desired, Retrained
 from shared.errors import DeploymentError
 from tests.support import projects
 from tests.support.deployments import deploy, planned, registered, wanted
@@ -141,8 +147,8 @@ def test_after_the_approval_the_same_version_is_rolled_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     deploy(cloud, asking, tmp_path / "build")
-    project = argparse.Namespace(name="small", aws=None)
-    monkeypatch.setattr(approve, "opened", lambda args: (project, cloud))
+    opened = argparse.Namespace(name="small", aws=None)
+    monkeypatch.setattr(approve, "opened", lambda args: (opened, cloud))
     args = argparse.Namespace(project="examples/flights", target="local", version=None)
     assert approve.run(args) == 0
     assert "Version 1 of small is approved, by" in capsys.readouterr().out
@@ -157,11 +163,140 @@ def test_after_the_approval_the_same_version_is_rolled_out(
     assert "small" in cloud.endpoints
 
 
-def test_a_rejected_version_is_refused_with_what_to_do(asking: Desired) -> None:
-    cloud = FakeCloud()
-    seen = replace(observe(cloud, asking), versions=registered(asking, status="Rejected"))
+def test_a_rejected_version_is_not_rolled_out_and_refused_only_where_it_was_chosen(
+    asking: Desired,
+) -> None:
+    cloud, (version,) = FakeCloud(), registered(asking, status="Rejected")
+    seen = replace(observe(cloud, asking), versions=(version,))
+    made = plan(asking, seen)
+    assert made.waits
+    assert made.rejected == version
+    assert "endpoint" not in {step.kind for step in made.steps}
+    assert rejected(made).endswith("no other is approved: nothing is rolled out.")
+    serving = asking.serving(1)
+    own = Chosen(version, asking.job.name(1), serving.model.data, serving.model.image)
     with pytest.raises(DeploymentError, match=r"rejected.*make approve VERSION=1"):
-        plan(asking, seen)
+        plan(replace(asking, chosen=own), seen)
+    anyhow = plan(replace(asking, approval=False), seen)
+    assert (anyhow.waits, anyhow.rejected) == (False, None)
+
+
+class Line:
+    """A project that asks for approval, and deployments of one model of it after the other."""
+
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("infra.prepare.ROOT", directory)
+        monkeypatch.setattr("infra.package.training_code", lambda: {"train.py": self.code})
+        self.cloud, self.directory, self.code = FakeCloud(), directory, b"1"
+        self.settings = project.load(projects.make(directory / "project", ASKING))
+
+    def deploy(self, code: int | None = None) -> Plan:
+        """Deploy, as of that code from now on."""
+        self.code = str(code).encode() if code else self.code
+        made = prepare(self.settings, self.cloud)
+        shown = Lines(5, io.StringIO())
+        executor = CloudExecutor(self.cloud, self.store(made), shown, self.directory)
+        apply(made, executor, shown)
+        if not made.waits:
+            note(self.store(made), made, "make deploy")
+        return made
+
+    def store(self, made: Plan) -> RecordStore:
+        return RecordStore(self.cloud, made.desired.bucket.name, "small")
+
+    def decide(self, number: int, status: str) -> None:
+        self.cloud.packages["small"][number - 1]["ModelApprovalStatus"] = status
+
+    @property
+    def serves(self) -> str:
+        return str(self.cloud.endpoints["small"]["EndpointConfigName"])
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
+    """Version 1 serves, version 2 is the newest, and waits."""
+    made = Line(tmp_path, monkeypatch)
+    assert made.deploy().waits
+    made.decide(1, "Approved")
+    assert not made.deploy().waits
+    assert made.deploy(code=2).waits
+    return made
+
+
+def test_where_a_later_version_is_rejected_the_approved_one_goes_on_serving(line: Line) -> None:
+    before = line.serves
+    line.decide(2, "Rejected")
+    for _ in range(2):
+        made = line.deploy()
+        assert made.steps == ()
+        assert made.rejected
+        assert made.version
+        assert (made.rejected.number, made.version.number) == (2, 1)
+        assert made.serving.config.name == line.serves == before
+    assert rejected(made) == (
+        "The project asks for version 2, which was rejected: version 1, which is approved, serves."
+    )
+    assert made.to_json()["rejected_version"] == 2
+    line.cloud.endpoints.clear()  # what somebody deleted comes back, as what it was
+    assert line.deploy().of("endpoint")
+    assert line.serves == before
+
+
+def test_a_rejected_version_serves_when_it_is_approved_all_the_same(line: Line) -> None:
+    before = line.serves
+    line.decide(2, "Rejected")
+    line.deploy()
+    line.decide(2, "Approved")
+    made = line.deploy()
+    assert made.rejected is None
+    assert line.serves == made.serving.config.name != before
+
+
+def test_after_a_rejection_another_model_is_a_version_that_waits_again(line: Line) -> None:
+    line.decide(2, "Rejected")
+    made = line.deploy(code=3)
+    assert (made.waits, made.rejected) == (True, None)
+    assert [one["ModelApprovalStatus"] for one in line.cloud.packages["small"]] == [
+        *("Approved", "Rejected", "PendingManualApproval")
+    ]
+
+
+def test_a_version_that_is_rejected_while_it_serves_gives_way_to_the_newest_approved(
+    line: Line,
+) -> None:
+    first = line.serves
+    line.decide(2, "Approved")
+    line.deploy()
+    line.decide(2, "Rejected")
+    made = line.deploy()
+    assert [(step.action, step.kind) for step in made.steps] == [("update", "endpoint")]
+    assert line.serves == first
+
+
+def test_where_no_version_is_approved_any_more_nothing_is_changed(line: Line) -> None:
+    before = line.serves
+    line.decide(1, "Rejected")
+    line.decide(2, "Rejected")
+    made = line.deploy()
+    assert made.waits
+    assert made.rejected
+    assert line.serves == before
+
+
+def test_a_rejected_retrained_model_leaves_the_one_it_went_on_from(line: Line) -> None:
+    line.code = b"1"
+    before, first = line.serves, line.deploy()
+    data = first.serving.model.data.replace(first.job, f"{first.job}-new")
+    line.cloud.objects[data.partition(f"{first.desired.bucket.name}/")[2]] = b"bundle"
+    won = Retrained(first.job, f"{first.job}-new", data, first.job, first.serving.model.data)
+    line.store(first).change(lambda record: replace(record, retrained=won))
+    assert line.deploy().waits
+    line.decide(3, "Rejected")
+    made = line.deploy()
+    assert made.steps == ()
+    assert made.rejected
+    assert (made.rejected.number, line.serves) == (3, before)
+    assert made.job == first.job
 
 
 def test_a_registered_version_serves_again_without_training_or_uploads(
@@ -203,8 +338,8 @@ def test_a_rejected_version_is_approved_only_by_its_number(
     deploy(cloud, asking, tmp_path / "build")
     (version,) = cloud.packages["small"]
     version["ModelApprovalStatus"] = "Rejected"
-    project = argparse.Namespace(name="small", aws=None)
-    monkeypatch.setattr(approve, "opened", lambda args: (project, cloud))
+    opened = argparse.Namespace(name="small", aws=None)
+    monkeypatch.setattr(approve, "opened", lambda args: (opened, cloud))
     args = argparse.Namespace(project="examples/flights", target="local", version=None)
     with pytest.raises(DeploymentError, match=r"rejected.*make approve VERSION=1"):
         approve.run(args)
