@@ -76,14 +76,7 @@ class Endpoints:
     def list(self, request: dict[str, Any]) -> Answer:
         """Summaries, filtered and sorted."""
         with self._cloud.lock:
-            found, token = page(
-                self._endpoints.values(),
-                request,
-                name=lambda each: each.name,
-                created=lambda each: each.created,
-                modified=lambda each: each.modified,
-                status=lambda each: each.status,
-            )
+            found, token = page(self._endpoints.values(), request)
             summaries = [
                 {
                     "EndpointName": each.name,

@@ -136,12 +136,7 @@ class ModelPackages:
         if request.get("CrossAccountFilterOption") == "CrossAccount":
             raise not_offered("groups of other accounts")
         with self._cloud.lock:
-            found, token = page(
-                self._groups.values(),
-                request,
-                name=lambda group: group.name,
-                created=lambda group: group.created,
-            )
+            found, token = page(self._groups.values(), request)
         summaries = [_group_summary(each) for each in found]
         return {"ModelPackageGroupSummaryList": summaries, "NextToken": token}
 
@@ -219,12 +214,7 @@ class ModelPackages:
                 and (wanted is None or each.group == wanted)
                 and (status is None or each.details.get("ModelApprovalStatus") == status)
             ]
-            found, token = page(
-                candidates,
-                request,
-                name=lambda each: each.name,
-                created=lambda each: each.created,
-            )
+            found, token = page(candidates, request)
             summaries = [each.summary() for each in found]
         return {"ModelPackageSummaryList": summaries, "NextToken": token}
 

@@ -143,12 +143,7 @@ class Models:
     def list_models(self, request: dict[str, Any]) -> Answer:
         """Summaries, filtered and sorted."""
         with self._cloud.lock:
-            found, token = page(
-                self._models.values(),
-                request,
-                name=lambda model: model.name,
-                created=lambda model: model.created,
-            )
+            found, token = page(self._models.values(), request)
         summaries = [
             {"ModelName": each.name, "ModelArn": each.arn, "CreationTime": each.created}
             for each in found
@@ -194,12 +189,7 @@ class Models:
     def list_configs(self, request: dict[str, Any]) -> Answer:
         """Summaries, filtered and sorted."""
         with self._cloud.lock:
-            found, token = page(
-                self._configs.values(),
-                request,
-                name=lambda config: config.name,
-                created=lambda config: config.created,
-            )
+            found, token = page(self._configs.values(), request)
         summaries = [
             {
                 "EndpointConfigName": each.name,

@@ -24,6 +24,12 @@ from infra.local.wire import invalid
 Answer = Mapping[str, Any]
 Operation = Callable[[dict[str, Any]], Answer | None]
 Resource = TypeVar("Resource")
+_KEYS = {
+    "Name": "name",
+    "CreationTime": "created",
+    "LastModifiedTime": "modified",
+    "Status": "status",
+}
 
 
 def now() -> datetime:
@@ -114,24 +120,26 @@ def page(
     resources: Iterable[Resource],
     request: Mapping[str, Any],
     *,
-    name: Callable[[Resource], str],
-    created: Callable[[Resource], datetime],
-    modified: Callable[[Resource], datetime] | None = None,
-    status: Callable[[Resource], str] | None = None,
+    of: Callable[[Resource], Any] = lambda each: each,
     newest_first: bool = True,
     others: Mapping[str, Callable[[Resource], Any]] | None = None,
 ) -> tuple[list[Resource], str | None]:
-    """One page of a List operation: filtered, sorted and cut as its request says."""
-    sort_by = request.get("SortBy", "CreationTime")
-    keys: dict[str, Callable[[Resource], Any]] = {"Name": name, "CreationTime": created}
-    keys |= others or {}
-    if modified:
-        keys["LastModifiedTime"] = modified
-    if status:
-        keys["Status"] = status
-    found = [each for each in resources if _matches(request, each, name, keys)]
+    """One page of a List operation: filtered, sorted and cut as its request says.
+
+    Args:
+        resources: what is listed.
+        request: the operation's, so it asks for nothing that they have not.
+        of: what of each has its name, created, modified and status.
+        newest_first: unless the request says otherwise.
+        others: more that may be sorted by.
+    """
+    found = [each for each in resources if _matches(request, of(each))]
     order = request.get("SortOrder", "Descending" if newest_first else "Ascending")
-    found.sort(key=keys[sort_by])
+    sort_by = request.get("SortBy", "CreationTime")
+    if others and sort_by in others:
+        found.sort(key=others[sort_by])
+    else:
+        found.sort(key=lambda each: getattr(of(each), _KEYS[sort_by]))
     if order == "Descending":  # of two made in the same millisecond, too, the later one comes first
         found.reverse()
     start = _offset(request.get("NextToken"))
@@ -141,24 +149,18 @@ def page(
     return found[start : start + size], token
 
 
-def _matches(
-    request: Mapping[str, Any],
-    resource: Resource,
-    name: Callable[[Resource], str],
-    keys: Mapping[str, Callable[[Resource], Any]],
-) -> bool:
-    if request.get("NameContains", "").lower() not in name(resource).lower():
+def _matches(request: Mapping[str, Any], resource: Any) -> bool:
+    if request.get("NameContains", "").lower() not in resource.name.lower():
         return False
     wanted = request.get("StatusEquals")
-    if wanted and keys["Status"](resource) != wanted:
+    if wanted and resource.status != wanted:
         return False
     for key in ("CreationTime", "LastModifiedTime"):
-        if key in keys:
-            moment = keys[key](resource).timestamp()
-            if not request.get(f"{key}After", 0) <= moment:
-                return False
-            if not moment <= request.get(f"{key}Before", float("inf")):
-                return False
+        after, before = request.get(f"{key}After"), request.get(f"{key}Before")
+        if after is not None and getattr(resource, _KEYS[key]).timestamp() < after:
+            return False
+        if before is not None and getattr(resource, _KEYS[key]).timestamp() > before:
+            return False
     return True
 
 

@@ -11,7 +11,7 @@ from infra.local.state import Answer, Cloud, Operation, arn, now, page
 from infra.local.tags import as_pairs
 from infra.local.training_checks import check
 from infra.local.training_state import TrainingJob
-from infra.local.wire import RefusalError, invalid
+from infra.local.wire import RefusalError, ended, invalid
 
 INTERRUPTIBLE = ("Starting", "Downloading", "Training")
 
@@ -70,14 +70,7 @@ class TrainingJobs:
     def list(self, request: dict[str, Any]) -> Answer:
         """Summaries, filtered and sorted."""
         with self._cloud.lock:
-            found, token = page(
-                self._jobs.values(),
-                request,
-                name=lambda job: job.name,
-                created=lambda job: job.created,
-                modified=lambda job: job.modified,
-                status=lambda job: job.status,
-            )
+            found, token = page(self._jobs.values(), request)
             summaries = [
                 {
                     "TrainingJobName": job.name,
@@ -97,9 +90,7 @@ class TrainingJobs:
         with self._cloud.lock:
             job = self._find(request)
             if job.status not in ("InProgress", "Stopping"):
-                raise invalid(
-                    f"The request was rejected because the training job is in status {job.status}."
-                )
+                raise ended("training", job.status)
             self.halt(job)
 
     def halt(self, job: TrainingJob) -> None:

@@ -12,7 +12,7 @@ from infra.local.tags import as_pairs
 from infra.local.transform_checks import check
 from infra.local.transform_runs import TransformRun
 from infra.local.transform_state import TransformJob
-from infra.local.wire import RefusalError, invalid
+from infra.local.wire import RefusalError, ended
 
 
 class TransformJobs:
@@ -60,14 +60,7 @@ class TransformJobs:
     def list(self, request: dict[str, Any]) -> Answer:
         """Summaries, filtered and sorted."""
         with self._cloud.lock:
-            found, token = page(
-                self._jobs.values(),
-                request,
-                name=lambda job: job.name,
-                created=lambda job: job.created,
-                modified=lambda job: job.modified,
-                status=lambda job: job.status,
-            )
+            found, token = page(self._jobs.values(), request)
             summaries = [
                 {
                     "TransformJobName": job.name,
@@ -87,9 +80,7 @@ class TransformJobs:
         with self._cloud.lock:
             job = self._find(request)
             if job.status not in ("InProgress", "Stopping"):
-                raise invalid(
-                    f"The request was rejected because the transform job is in status {job.status}."
-                )
+                raise ended("transform", job.status)
             job.status = "Stopping"
             job.modified = now()
             job.stop.set()

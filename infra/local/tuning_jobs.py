@@ -14,7 +14,7 @@ from infra.local.training_checks import check
 from infra.local.training_jobs import TrainingJobs
 from infra.local.tuning_runs import TuningRun
 from infra.local.tunings import TuningJob, child_request
-from infra.local.wire import RefusalError, invalid
+from infra.local.wire import RefusalError, ended
 
 
 class TuningJobs:
@@ -83,10 +83,6 @@ class TuningJobs:
             found, token = page(
                 self._jobs.values(),
                 {"SortBy": "Name", **request},
-                name=lambda job: job.name,
-                created=lambda job: job.created,
-                modified=lambda job: job.modified,
-                status=lambda job: job.status,
                 newest_first=False,
             )
             return {
@@ -105,9 +101,7 @@ class TuningJobs:
             found, token = page(
                 children,
                 {"SortBy": "Name", **request},
-                name=lambda child: child.job.name,
-                created=lambda child: child.job.created,
-                status=lambda child: child.job.status,
+                of=lambda child: child.job,
                 newest_first=False,
                 others={"FinalObjectiveMetricValue": job.objective},
             )
@@ -123,10 +117,7 @@ class TuningJobs:
             if job.status == "Stopping":
                 return
             if job.status != "InProgress":
-                raise invalid(
-                    "The request was rejected because the hyperparameter tuning job is in status "
-                    f"{job.status}."
-                )
+                raise ended("hyperparameter tuning", job.status)
             job.enter("Stopping")
             job.stop.set()
 

@@ -48,6 +48,11 @@ def invalid(message: str) -> RefusalError:
     return RefusalError("ValidationException", message)
 
 
+def ended(kind: str, status: str) -> RefusalError:
+    """The refusal to stop a job that runs no more."""
+    return invalid(f"The request was rejected because the {kind} job is in status {status}.")
+
+
 def not_offered(what: str) -> RefusalError:
     """A request that AWS might accept and the local cloud does not."""
     return invalid(f"The local cloud does not offer {what}.")

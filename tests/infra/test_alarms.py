@@ -10,7 +10,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from infra.alarms import Alarm, Fleet, alarms, is_alarm_of
-from infra.observe import Observed, ObservedEndpoint, ObservedJob
+from infra.observe import Observed, ObservedEndpoint
 from infra.plan import plan
 from infra.record import RecordStore
 from infra.resources import Desired
@@ -19,7 +19,7 @@ from infra.serving import Variant
 from infra.teardown import teardown
 from shared.errors import DeploymentError
 from tests.support import projects
-from tests.support.deployments import deploy, registered, wanted
+from tests.support.deployments import complete, deploy, wanted
 from tests.support.fake_cloud import FakeCloud
 
 NEW = Fleet("small", "AllTraffic", "small-0123456789ab")
@@ -94,19 +94,7 @@ def test_an_alarm_of_another_name_is_not_ours(name: str) -> None:
 
 def running(want: Desired, config: str, found: frozenset[str] = frozenset()) -> Observed:
     """A cloud in which all is as desired, except that the endpoint runs on another config."""
-    serving = want.serving(1)
-    return Observed(
-        bucket=True,
-        role_policy=want.role.policy,
-        objects=frozenset(upload.key for upload in want.uploads),
-        jobs=(ObservedJob(want.job.name(1), "Completed", bundle=True),),
-        image=True,
-        models=frozenset({serving.model.name}),
-        configs=frozenset({serving.config.name}),
-        endpoint=ObservedEndpoint("small", "InService", config),
-        alarms=found,
-        versions=registered(want),
-    )
+    return complete(want, endpoint=ObservedEndpoint("small", "InService", config), alarms=found)
 
 
 def test_a_rollout_makes_its_alarms_before_the_update_and_names_them(tmp_path: Path) -> None:

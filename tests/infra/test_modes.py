@@ -14,7 +14,7 @@ from botocore.validate import validate_parameters
 from infra import project
 from infra.async_client import AsyncClient
 from infra.drift import split
-from infra.observe import Observed, ObservedEndpoint, ObservedJob
+from infra.observe import Observed, ObservedEndpoint
 from infra.plan import Plan, plan
 from infra.record import Entry, Record
 from infra.resources import Desired
@@ -22,7 +22,7 @@ from infra.scaling import ObservedScaling, put_waking_policy
 from infra.steps import Call, Step
 from shared.errors import DeploymentError, ProjectError
 from tests.support import projects
-from tests.support.deployments import Clock, registered, wanted
+from tests.support.deployments import Clock, complete, wanted
 from tests.support.fake_cloud import FakeCloud
 
 SCHEDULE = '{ at = "cron(0 7 ? * MON-FRI *)", min = 2, max = 6, timezone = "Europe/Berlin" }'
@@ -141,24 +141,6 @@ def desired(tmp_path: Path, settings: str) -> Desired:
     return wanted(tmp_path, toml=f"{projects.TOML}\n[endpoint]\n{settings}\n")
 
 
-def there(want: Desired, **changes: Any) -> Observed:
-    """A cloud in which all is as desired, but for what is said."""
-    serving = want.serving(1)
-    seen = ObservedEndpoint("small", "InService", serving.config.name, mode=want.hosting.mode)
-    made = Observed(
-        bucket=True,
-        role_policy=want.role.policy,
-        objects=frozenset(upload.key for upload in want.uploads),
-        jobs=(ObservedJob(want.job.name(1), "Completed", bundle=True),),
-        image=True,
-        models=frozenset({serving.model.name}),
-        configs=frozenset({serving.config.name}),
-        endpoint=seen,
-        versions=registered(want),
-    )
-    return replace(made, **changes)
-
-
 def calls(step: Step) -> list[Call]:
     assert step.call
     if step.call.operation != "put_waking_policy":
@@ -205,22 +187,22 @@ def test_every_call_is_one_that_aws_takes(settings: str, tmp_path: Path) -> None
 
 def test_a_scaled_endpoint_gets_target_policy_and_schedule_once_it_serves(tmp_path: Path) -> None:
     want = desired(tmp_path, SCALED)
-    made = plan(want, there(want))
+    made = plan(want, complete(want))
     kinds = ["scalable target", "scaling policy", "scheduled action"]
     assert took(made) == [("create", kind) for kind in kinds]
     names = [step.name for step in made.steps]
     seen = ObservedScaling((2, 6), frozenset({names[1]}), frozenset({names[2]}))
-    assert plan(want, there(want, scaling=seen)).steps == ()
+    assert plan(want, complete(want, scaling=seen)).steps == ()
 
 
 def test_a_policy_whose_alarm_was_deleted_is_drift_and_is_put_again(tmp_path: Path) -> None:
     want = desired(tmp_path, TO_ZERO)
-    made = plan(want, there(want))
+    made = plan(want, complete(want))
     record = Record("small", tuple(Entry(step.kind, step.name) for step in made.steps))
     backlog, wake = (step.name for step in made.steps if step.kind == "scaling policy")
     seen = ObservedScaling((0, 2), frozenset({backlog, wake}))
-    assert plan(want, there(want, scaling=seen)).steps == ()
-    mended = plan(want, there(want, scaling=replace(seen, deaf=frozenset({wake}))))
+    assert plan(want, complete(want, scaling=seen)).steps == ()
+    mended = plan(want, complete(want, scaling=replace(seen, deaf=frozenset({wake}))))
     assert [(step.action, step.name) for step in mended.steps] == [("update", wake)]
     assert [call.operation for call in calls(mended.steps[0])] == [
         "put_scaling_policy",
@@ -234,7 +216,7 @@ def test_a_policy_whose_alarm_was_deleted_is_drift_and_is_put_again(tmp_path: Pa
 def test_other_bounds_are_registered_and_another_target_is_another_policy(tmp_path: Path) -> None:
     want = desired(tmp_path, "scaling = { max = 4, invocations_per_instance = 100 }")
     seen = ObservedScaling((1, 3), frozenset({"small-requests-012345", "theirs"}))
-    assert took(plan(want, there(want, scaling=seen))) == [
+    assert took(plan(want, complete(want, scaling=seen))) == [
         ("delete", "scaling policy"),
         ("update", "scalable target"),
         ("create", "scaling policy"),
@@ -246,7 +228,7 @@ def test_scaling_that_is_not_asked_for_any_more_goes(tmp_path: Path) -> None:
     seen = ObservedScaling(
         (1, 4), frozenset({"small-wake-012345", "by-hand"}), frozenset({"small-schedule-012345"})
     )
-    made = plan(want, there(want, scaling=seen))
+    made = plan(want, complete(want, scaling=seen))
     assert [(step.kind, step.name) for step in made.steps] == [
         ("scheduled action", "small-schedule-012345"),
         ("scaling policy", "small-wake-012345"),
@@ -259,7 +241,7 @@ def test_scaling_that_is_not_asked_for_any_more_goes(tmp_path: Path) -> None:
 def test_an_update_leaves_the_number_of_instances_that_scaling_made(tmp_path: Path) -> None:
     want = desired(tmp_path, SCALED)
     old = ObservedEndpoint("small", "InService", f"small-{'0' * 12}")
-    made = plan(want, there(want, endpoint=old, scaling=ObservedScaling((1, 4))))
+    made = plan(want, complete(want, endpoint=old, scaling=ObservedScaling((1, 4))))
     update = next(step for step in made.steps if step.kind == "endpoint")
     assert update.call
     assert update.undo
@@ -275,7 +257,7 @@ def test_from_serverless_to_real_time_traffic_moves_at_once_whatever_the_rollout
 ) -> None:
     want = desired(tmp_path, 'rollout = { percent = 10, alarms = "none" }')
     old = ObservedEndpoint("small", "InService", f"small-{'0' * 12}", mode="serverless")
-    (update,) = plan(want, there(want, endpoint=old)).steps
+    (update,) = plan(want, complete(want, endpoint=old)).steps
     assert update.call
     assert "DeploymentConfig" not in update.call.parameters
     assert "all at once" in update.reason
@@ -296,7 +278,7 @@ def test_another_mode_is_another_endpoint_where_sagemaker_converts_none(
 ) -> None:
     want = desired(tmp_path, settings)
     old = ObservedEndpoint("small", "InService", f"small-{'0' * 12}", mode=before)
-    made = plan(want, there(want, endpoint=old))
+    made = plan(want, complete(want, endpoint=old))
     expected = (
         [("update", "endpoint")] if kept else [("replace", "endpoint"), ("create", "endpoint")]
     )

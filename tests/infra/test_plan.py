@@ -15,29 +15,12 @@ from infra.resources import Desired
 from infra.steps import Step
 from shared.errors import DeploymentError
 from tests.support import projects
-from tests.support.deployments import registered, wanted
+from tests.support.deployments import complete, wanted
 
 
 @pytest.fixture(scope="module")
 def want(tmp_path_factory: pytest.TempPathFactory) -> Desired:
     return wanted(tmp_path_factory.mktemp("project"))
-
-
-def up_to_date(want: Desired, attempt: int = 1) -> Observed:
-    """A cloud in which everything is as desired, trained at the given attempt."""
-    serving = want.serving(attempt)
-    failed = [ObservedJob(want.job.name(number), "Failed") for number in range(1, attempt)]
-    return Observed(
-        bucket=True,
-        role_policy=want.role.policy,
-        objects=frozenset(upload.key for upload in want.uploads),
-        jobs=(*failed, ObservedJob(want.job.name(attempt), "Completed", bundle=True)),
-        image=True,
-        models=frozenset({serving.model.name}),
-        configs=frozenset({serving.config.name}),
-        endpoint=ObservedEndpoint(want.project, "InService", serving.config.name),
-        versions=registered(want, attempt),
-    )
 
 
 def steps(made: Plan) -> list[tuple[str, str]]:
@@ -50,7 +33,7 @@ def only(made: Plan) -> Step:
 
 
 def test_an_up_to_date_cloud_needs_no_step(want: Desired) -> None:
-    made = plan(want, up_to_date(want))
+    made = plan(want, complete(want))
     assert made.steps == ()
     assert all(item.reason for item in made.unchanged)
 
@@ -77,7 +60,7 @@ def test_an_empty_cloud_gets_everything_in_order(want: Desired) -> None:
 
 
 def test_a_missing_object_is_uploaded_and_nothing_else(want: Desired) -> None:
-    seen = up_to_date(want)
+    seen = complete(want)
     key = sorted(seen.objects)[0]
     step = only(plan(want, replace(seen, objects=seen.objects - {key})))
     assert (step.kind, step.name) == ("object", key)
@@ -90,7 +73,7 @@ def test_a_missing_object_is_uploaded_and_nothing_else(want: Desired) -> None:
 
 
 def test_a_changed_policy_is_put_and_the_role_stays(want: Desired) -> None:
-    step = only(plan(want, replace(up_to_date(want), role_policy='{"Statement": []}')))
+    step = only(plan(want, replace(complete(want), role_policy='{"Statement": []}')))
     assert (step.action, step.kind) == ("update", "role policy")
 
 
@@ -134,19 +117,19 @@ def test_a_job_that_is_being_stopped_is_waited_for_before_the_next_attempt(want:
 
 
 def test_a_job_whose_bundle_is_gone_is_followed_by_another(want: Desired) -> None:
-    seen = replace(up_to_date(want), jobs=(ObservedJob(want.job.name(1), "Completed"),))
+    seen = replace(complete(want), jobs=(ObservedJob(want.job.name(1), "Completed"),))
     job = next(step for step in plan(want, seen).steps if step.kind == "training job")
     assert job.name == want.job.name(2)
     assert "bundle is gone" in job.reason
 
 
 def test_a_later_attempt_that_completed_is_as_good_as_the_first(want: Desired) -> None:
-    assert plan(want, up_to_date(want, attempt=3)).steps == ()
+    assert plan(want, complete(want, attempt=3)).steps == ()
 
 
 def test_new_serving_code_moves_traffic_and_trains_nothing(want: Desired, tmp_path: Path) -> None:
     changed = wanted(tmp_path, serving="6" * 64)
-    seen = replace(up_to_date(want), image=False, models=frozenset(), configs=frozenset())
+    seen = replace(complete(want), image=False, models=frozenset(), configs=frozenset())
     made = plan(changed, seen)
     assert steps(made) == [
         ("create", "image"),
@@ -167,12 +150,12 @@ def test_new_training_code_trains_under_another_name(want: Desired, tmp_path: Pa
     changed = wanted(tmp_path, code="e" * 64)
     assert changed.job.name(1) != want.job.name(1)
     assert changed.job.checkpoints != want.job.checkpoints
-    assert plan(changed, replace(up_to_date(want), jobs=())).trains
+    assert plan(changed, replace(complete(want), jobs=())).trains
 
 
 def test_another_instance_trains_nothing(want: Desired, tmp_path: Path) -> None:
     toml = projects.TOML + '[endpoint]\ninstance = "ml.c5.xlarge"\n'
-    made = plan(wanted(tmp_path, toml=toml), up_to_date(want))
+    made = plan(wanted(tmp_path, toml=toml), complete(want))
     assert steps(made) == [
         ("create", "model"), ("create", "endpoint config"), ("update", "endpoint"),
     ]  # fmt: skip
@@ -181,14 +164,14 @@ def test_another_instance_trains_nothing(want: Desired, tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", ["Failed", "OutOfService", "Unheard"])
 def test_an_endpoint_that_failed_is_deleted_and_made_again(want: Desired, status: str) -> None:
     config = want.serving(1).config.name
-    seen = replace(up_to_date(want), endpoint=ObservedEndpoint(want.project, status, config))
+    seen = replace(complete(want), endpoint=ObservedEndpoint(want.project, status, config))
     assert steps(plan(want, seen)) == [("replace", "endpoint"), ("create", "endpoint")]
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "SystemUpdating", "RollingBack"])
 def test_an_endpoint_in_progress_on_our_config_is_waited_for(want: Desired, status: str) -> None:
     config = want.serving(1).config.name
-    seen = replace(up_to_date(want), endpoint=ObservedEndpoint(want.project, status, config))
+    seen = replace(complete(want), endpoint=ObservedEndpoint(want.project, status, config))
     step = only(plan(want, seen))
     assert (step.action, step.call) == ("attach", None)
     assert step.wait is not None
@@ -197,13 +180,13 @@ def test_an_endpoint_in_progress_on_our_config_is_waited_for(want: Desired, stat
 
 def test_an_endpoint_in_progress_on_another_config_is_updated_when_it_rests(want: Desired) -> None:
     other = f"{want.project}-{'0' * 12}"
-    seen = replace(up_to_date(want), endpoint=ObservedEndpoint(want.project, "Updating", other))
+    seen = replace(complete(want), endpoint=ObservedEndpoint(want.project, "Updating", other))
     assert steps(plan(want, seen)) == [("attach", "endpoint"), ("update", "endpoint")]
 
 
 def test_an_endpoint_being_deleted_is_waited_for_and_made_again(want: Desired) -> None:
     config = want.serving(1).config.name
-    seen = replace(up_to_date(want), endpoint=ObservedEndpoint(want.project, "Deleting", config))
+    seen = replace(complete(want), endpoint=ObservedEndpoint(want.project, "Deleting", config))
     assert steps(plan(want, seen)) == [("attach", "endpoint"), ("create", "endpoint")]
 
 
@@ -279,7 +262,7 @@ def test_an_update_under_way_to_our_config_is_waited_for_and_not_asked_for_again
 ) -> None:
     other, ours = f"{want.project}-{'0' * 12}", want.serving(1).config.name
     endpoint = ObservedEndpoint(want.project, "Updating", other, pending=ours)
-    step = only(plan(want, replace(up_to_date(want), endpoint=endpoint)))
+    step = only(plan(want, replace(complete(want), endpoint=endpoint)))
     assert (step.action, step.call) == ("attach", None)
     assert step.wait is not None
     assert step.wait.config == ours

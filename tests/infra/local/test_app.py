@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -280,5 +281,5 @@ def test_a_full_disk_is_an_error_that_names_the_disk_and_is_not_retried(tmp_path
 
 def test_of_two_resources_of_the_same_millisecond_the_later_one_is_the_newest() -> None:
     moment = now()
-    found, _ = page(["first", "second"], {}, name=str, created=lambda each: moment)
-    assert found == ["second", "first"]
+    first, second = (SimpleNamespace(name=name, created=moment) for name in ("first", "second"))
+    assert page([first, second], {})[0] == [second, first]
