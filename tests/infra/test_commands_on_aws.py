@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from infra import lock, project
+from infra import lock, project, watch
 from infra.commands import logs
 from infra.grants import document
 from infra.lock import Lock
@@ -219,6 +219,7 @@ def test_yes_executes_the_plan(
     account: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
     asked = answering(monkeypatch, "y")
+    monkeypatch.setitem(watch._PAUSE, "aws", (0.01, 0.01))
     account.job_ends = "Failed"
     said = run("deploy", file, *words)
     assert len(asked) == (0 if words else 1)

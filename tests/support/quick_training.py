@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from infra import local, package
+from infra import local, package, watch
 from infra.__main__ import main, program
 from shared.schema import Column
 from tests.support import bundles, projects
@@ -75,11 +75,12 @@ def code(directory: Path) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def installed(directory: Path) -> Iterator[None]:
-    """Commands of this process train with `code`, and build below `directory`."""
+    """Commands of this process train with `code`, look often, and build below `directory`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(package, "training_code", lambda: code(directory))
         patch.setattr("infra.prepare.ROOT", directory)
         patch.setenv("LOCAL_CLOUD_ROOT", str(directory / "cloud"))
+        patch.setitem(watch._PAUSE, "local", (0.2, 0.2))
         yield
 
 
