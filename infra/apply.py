@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,44 +16,23 @@ from typing import Any, Protocol
 from infra import observe
 from infra.aws import Cloud, Sent
 from infra.codebuild import by_codebuild
-from infra.failures import code_of, explain, is_missing, text_of
+from infra.failures import explain, is_lagging, is_missing, is_refusal, is_settled
 from infra.keeping import keep_best
 from infra.kinds import KINDS
 from infra.package import image_code, serving_code, write_tree
 from infra.plan import Plan
 from infra.progress import Progress
-from infra.record import Entry, RecordStore
+from infra.record import Entry, Record, RecordStore
 from infra.registry import publish_metrics, with_known_metrics
 from infra.scaling import put_waking_policy
 from infra.steps import STAGES, Call, StageName, Step, Wait
 from infra.units import short_size
 from infra.watch import FailedError, Watch
-from shared.errors import DeploymentError, KitError
+from shared.errors import KitError
 from shared.files import sha256
 
 # IAM and SageMaker answer from copies that may lag behind what was just made.
 _LAG_SECONDS = 60.0
-# The last is CodeBuild's.
-_LAG_CODES = ("ValidationException", "NoSuchEntity", "InvalidInputException")
-_LAG_WORDS = (
-    "could not assume role",
-    "please ensure that the role exists",
-    "could not find",
-    "cannot be found",
-    "not found",
-    "not authorized to perform: sts:assumerole",
-    "modelpackagegroup",
-)
-# Said in the same words, but no wait would help.
-_FINAL_WORDS = ("requested image",)
-_SETTLED_CODES = (
-    "BucketAlreadyOwnedByYou",
-    "EntityAlreadyExists",
-    "RepositoryAlreadyExistsException",
-    "ResourceAlreadyExistsException",
-    "ResourceInUse",
-    "ResourceInUseException",
-)
 
 
 class Executor(Protocol):
@@ -97,6 +77,26 @@ def carry_out(step: Step, executor: Executor) -> None:
         if isinstance(error, FailedError):
             take_back(step, executor, failure)
         raise failure from error
+
+
+def follow_up(plan: Plan, executor: Executor, again: str) -> None:
+    """Do what comes after an endpoint that was verified, and is in the record as such.
+
+    Args:
+        plan: of which all else is done.
+        executor: of its steps.
+        again: how the command is typed that does what is left when a step fails.
+
+    Raises:
+        DeploymentError: a step failed; what was verified stands.
+    """
+    for step in plan.of("after"):
+        try:
+            carry_out(step, executor)
+        except KitError as failure:
+            note = f"The endpoint serves, verified and recorded; `{again}` does what is left."
+            failure.cure = f"{failure.cure}\n{note}" if failure.cure else note
+            raise
 
 
 def _outcome(plan: Plan, stage: StageName) -> str:
@@ -174,9 +174,13 @@ class CloudExecutor:
             # So is a version, which has no name before.
             known = step.kind in KINDS and step.kind != "model package"
             entries = [Entry(step.kind, step.name)] if known else []
-            if step.kind != "bucket":
-                self.keep(entries)
-            self._call(step.call)
+            new = self.keep(entries) if step.kind != "bucket" else []
+            try:
+                self._call(step.call)
+            except Exception as error:
+                if step.action == "create" and is_refusal(error):
+                    self._strike(new)
+                raise
             if step.kind == "bucket":
                 self._keep_bucket(entries)
                 self._opened()
@@ -212,11 +216,22 @@ class CloudExecutor:
             raise
         return True
 
-    def keep(self, entries: Iterable[Entry]) -> None:
-        """Have these in the record too."""
-        new = list(entries)
-        if new:
-            self._store.change(lambda record: record.having(new))
+    def keep(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Have these in the record too; those that were not in it."""
+        wanted, new = list(entries), list[Entry]()
+
+        def edit(record: Record) -> Record:
+            new[:] = [entry for entry in wanted if entry not in record.entries]
+            return record.having(wanted)
+
+        if wanted:
+            self._store.change(edit)
+        return new
+
+    def _strike(self, entries: list[Entry]) -> None:
+        """Have what was refused out of the record again; a name too many does no harm there."""
+        with suppress(Exception):
+            self._store.change(lambda record: record.without(entries))
 
     def _keep_bucket(self, entries: list[Entry]) -> None:
         try:
@@ -285,9 +300,9 @@ class CloudExecutor:
             try:
                 return self._cloud.call(call.service, call.operation, call.parameters, sent)
             except Exception as error:
-                if _settled(error):
+                if is_settled(error):
                     return {}
-                if not _lagging(error) or self._clock() > end:
+                if not is_lagging(error) or self._clock() > end:
                     raise
                 self._sleep(pause)
                 pause = min(2 * pause, 5.0)
@@ -327,20 +342,3 @@ def found(plan: Plan) -> list[Entry]:
     """
     ours = set(KINDS) - {"bucket"} - (set() if plan.desired.role.policy else {"role"})
     return [Entry(item.kind, item.name) for item in plan.unchanged if item.kind in ours]
-
-
-def _settled(error: Exception) -> bool:
-    """Whether what was to be created is there already: digests make it the same thing."""
-    return code_of(error) in _SETTLED_CODES or (
-        code_of(error) == "ValidationException" and "already exist" in text_of(error).lower()
-    )
-
-
-def _lagging(error: Exception) -> bool:
-    """Whether AWS does not know yet what was made a moment ago."""
-    if isinstance(error, DeploymentError):
-        return False
-    words = text_of(error).lower()
-    if any(part in words for part in _FINAL_WORDS):
-        return False
-    return code_of(error) in _LAG_CODES and any(part in words for part in _LAG_WORDS)

@@ -93,7 +93,7 @@ def split(plan: Plan, record: Record) -> tuple[list[Difference], list[str]]:
     drift, pending = [], []
     for step in plan.steps:
         entry = Entry(_PARTS.get(step.kind, step.kind), step.name)
-        moved = step.kind == "endpoint" and step.action == "update"
+        moved = step.kind in ("endpoint", "scalable target") and step.action == "update"
         if entry in recorded and step.action in ("create", "update") and not moved:
             whole = step.action == "create" and step.kind == entry.kind
             what = GONE if whole else step.reason

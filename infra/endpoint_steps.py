@@ -121,13 +121,11 @@ def endpoint_steps(
         return
     if seen.config == endpoint.config and seen.status == "InService":
         same.append(Unchanged("endpoint", endpoint.name, f"InService on {endpoint.config}"))
-        _old_alarms(desired.project, endpoint.config, observed, steps)
         return
     mode = desired.hosting.mode
     if not converts(seen.mode, mode):
         _convert(seen, mode, step, limit)
         create("create", f"is {mode} from now on")
-        _old_alarms(desired.project, endpoint.config, observed, steps)
         return
     if observed.scaling.bounds and desired.scaling:
         endpoint = replace(endpoint, scaled=True)
@@ -165,7 +163,6 @@ def endpoint_steps(
             undo=back,
             traffic=True,
         )
-    _old_alarms(desired.project, endpoint.config, observed, steps)
 
 
 def converts(before: str, after: str) -> bool:
@@ -237,13 +234,13 @@ def _new_alarms(
     return steps, same, [alarm.name for alarm in made]
 
 
-def _old_alarms(project: str, config: str, observed: Observed, steps: list[Step]) -> None:
+def old_alarms(project: str, config: str, observed: Observed, steps: list[Step]) -> None:
     """Add the deletion of our alarms on fleets that are gone; those of the last update stay."""
     for name in sorted(observed.alarms):
         if is_alarm_of(project, name) and not judges(name, config):
             steps.append(
                 Step(
-                    "endpoint",
+                    "after",
                     "delete",
                     "alarm",
                     name,

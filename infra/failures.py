@@ -27,6 +27,27 @@ _MISSING_CODES = {
 }
 # SageMaker says ValidationException for a name it does not know.
 _MISSING_WORDS = ("could not find", "not found", "does not exist")
+# The last is CodeBuild's.
+_LAG_CODES = ("ValidationException", "NoSuchEntity", "InvalidInputException")
+_LAG_WORDS = (
+    "could not assume role",
+    "please ensure that the role exists",
+    "could not find",
+    "cannot be found",
+    "not found",
+    "not authorized to perform: sts:assumerole",
+    "modelpackagegroup",
+)
+# Said in the same words, but no wait would help.
+_FINAL_WORDS = ("requested image",)
+_SETTLED_CODES = (
+    "BucketAlreadyOwnedByYou",
+    "EntityAlreadyExists",
+    "RepositoryAlreadyExistsException",
+    "ResourceAlreadyExistsException",
+    "ResourceInUse",
+    "ResourceInUseException",
+)
 
 
 @dataclass(frozen=True)
@@ -183,6 +204,36 @@ def is_missing(error: BaseException) -> bool:
         return True
     words = text_of(error).lower()
     return code == "ValidationException" and any(part in words for part in _MISSING_WORDS)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the service has said no: what was asked of it was not done, and will not be.
+
+    Not so when it failed itself, nor when botocore asked more than once: what was done at first may
+    have gone unheard.
+    """
+    response = getattr(error, "response", None)
+    if not isinstance(response, Mapping):
+        return False
+    told = response.get("ResponseMetadata", {})
+    return told.get("HTTPStatusCode", 400) < 500 and not told.get("RetryAttempts")
+
+
+def is_settled(error: BaseException) -> bool:
+    """Whether what was to be created is there already: digests make it the same thing."""
+    return code_of(error) in _SETTLED_CODES or (
+        code_of(error) == "ValidationException" and "already exist" in text_of(error).lower()
+    )
+
+
+def is_lagging(error: BaseException) -> bool:
+    """Whether AWS does not know yet what was made a moment ago."""
+    if isinstance(error, KitError):
+        return False
+    words = text_of(error).lower()
+    if any(part in words for part in _FINAL_WORDS):
+        return False
+    return code_of(error) in _LAG_CODES and any(part in words for part in _LAG_WORDS)
 
 
 def explain(error: Exception, doing: str) -> KitError:

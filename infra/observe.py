@@ -128,8 +128,13 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
     jobs = tuning_jobs(cloud, job) if isinstance(job, TuningJob) else training_jobs(cloud, job)
     models, configs = set(), set()
     seen = endpoint(cloud, desired.project)
-    if seen and (desired.beside or desired.rollout) and seen.status in _SERVES:
+    asked = desired.beside or desired.rollout or desired.scaling
+    if seen and asked and seen.status in _SERVES:
         seen = replace(seen, variants=variants(cloud, seen.config))
+    scaled = UNSCALED
+    if seen and (desired.scaling or desired.scaled):
+        scaled = scaling.look(cloud, desired.project)
+    desired = scaling.governed(desired, seen, scaled)
     if desired.kept or desired.chosen or (jobs and jobs[-1].bundle):
         serving = desired.serving(max(len(jobs), 1), seen.variants if seen else ())
         if exists(cloud, "sagemaker", "describe_model", {"ModelName": serving.model.name}):
@@ -151,9 +156,7 @@ def observe(cloud: Cloud, desired: Desired) -> Observed:
         endpoint=seen,
         alarms=alarms(cloud, desired) if seen else frozenset(),
         versions=versions(cloud, desired.project),
-        scaling=scaling.look(cloud, desired.project)
-        if seen and (desired.scaling or desired.scaled)
-        else UNSCALED,
+        scaling=scaled,
     )
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from infra.bucket import guards
-from infra.endpoint_steps import endpoint_steps, refuse_a_stranger, serving_steps
+from infra.endpoint_steps import endpoint_steps, old_alarms, refuse_a_stranger, serving_steps
 from infra.image_steps import image_steps, of_image
 from infra.observe import Observed, ObservedJob, canonical
 from infra.registry import APPROVED, REJECTED, Version, package_steps
 from infra.resources import Desired, Retrained
-from infra.scaling import UNSCALED, scaling_steps
+from infra.scaling import UNSCALED, governed, scaling_steps
 from infra.serving import Serving
 from infra.steps import MARGIN_SECONDS, Action, Call, StageName, Step, Unchanged, Wait
 from infra.training_job import TrainingJob
@@ -62,7 +62,7 @@ class Plan:
         kept = [
             step
             for step in self.steps
-            if step.stage != "endpoint" and not of_image(step, self.desired)
+            if step.stage in ("upload", "train") and not of_image(step, self.desired)
         ]
         return replace(self, steps=tuple(kept))
 
@@ -143,6 +143,8 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         attempt = tuning_steps(desired.job, observed, steps, same)
     else:
         attempt = _training(desired.job, observed.jobs, steps, same)
+    asked = desired.hosting.count
+    desired = governed(desired, observed.endpoint, observed.scaling)
     serving = desired.serving(attempt, observed.endpoint.variants if observed.endpoint else ())
     made = desired.kept or desired.chosen
     package = desired.package(serving, made.job if made else desired.job.name(attempt))
@@ -163,6 +165,9 @@ def plan(desired: Desired, observed: Observed) -> Plan:
         # What was registered for an endpoint may go with it, so it is registered again.
         seen = UNSCALED if anew and desired.scaling else observed.scaling
         scaling_steps(desired.project, desired.scaling, seen, steps, same)
+        old_alarms(desired.project, serving.config.name, observed, steps)
+        if desired.hosting.count != asked:
+            same = [_unmoved(item, asked) for item in same]
     if desired.retrained and not desired.kept:
         steps = [_giving_way(step, desired.retrained) for step in steps]
     return Plan(desired, attempt, serving, tuple(steps), tuple(same), version, waits, rejected)
@@ -278,6 +283,13 @@ def _kept(kept: Retrained, jobs: tuple[ObservedJob, ...], same: list[Unchanged])
     reason = f"went on from {kept.parent}; code, data, problem and settings are the same"
     same.append(Unchanged("training job", kept.job, reason))
     return max(len(jobs), 1)
+
+
+def _unmoved(item: Unchanged, asked: int) -> Unchanged:
+    if item.kind != "endpoint config":
+        return item
+    reason = f"{item.reason}; scaling decides the number of instances, and instances = {asked} not"
+    return replace(item, reason=reason)
 
 
 def _giving_way(step: Step, retrained: Retrained) -> Step:

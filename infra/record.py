@@ -113,7 +113,12 @@ class Record:
         return next((entry for entry in reversed(self.entries) if entry.kind in kinds), None)
 
     def released(self, release: Release) -> Record:
-        """The record with this release, under the next number."""
+        """The record with this release, under the next number; it is noted once.
+
+        A write whose answer was lost is made again, and finds that it was made.
+        """
+        if self.releases and replace(self.releases[-1], number=release.number) == release:
+            return self
         number = self.releases[-1].number + 1 if self.releases else 1
         releases = (*self.releases, replace(release, number=number))
         return replace(self, releases=releases[-MOST_RELEASES:])

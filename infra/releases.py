@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from infra.failures import explain
 from infra.plan import Plan
 from infra.record import Outcome, Record, RecordStore, Release
 
@@ -27,6 +28,9 @@ def note(
         command: as typed.
         outcome: of its last step.
         metrics: of the bundle's manifest, by split.
+
+    Raises:
+        DeploymentError: S3 refuses.
     """
     serving = plan.serving
     registered = plan.version.arn if plan.version else None
@@ -51,7 +55,10 @@ def note(
         made = record.of("model package")[-1:] if registered is None else ()
         return record.released(replace(release, package=made[0]) if made else release)
 
-    return store.change(edit)
+    try:
+        return store.change(edit)
+    except Exception as error:
+        raise explain(error, f"Recording the release of {serving.endpoint.name}") from error
 
 
 def note_failure(store: RecordStore, plan: Plan, command: str, *, wrong: bool) -> None:

@@ -25,13 +25,19 @@ def chosen(record: Record, serving: str, number: int | None) -> Release:
     Args:
         record: the project's.
         serving: the config that the endpoint runs on.
-        number: as asked for; None: the last verified one before what serves.
+        number: as asked for; None: the last verified one before what serves. Where an earlier
+            release serves again and the record does not say so, as after an interruption, it is
+            that one.
 
     Raises:
         DeploymentError: there is no such release, it never served, or it serves already.
     """
+    unnoted = record.live is not None and record.live.config != serving
     if number is None:
         earlier = [one for one in record.releases if one.outcome == "live"]
+        again = [one for one in earlier if one.config == serving]
+        if unnoted and again:
+            return again[-1]
         while earlier and earlier[-1].config == serving:
             earlier.pop()
         if not earlier:
@@ -55,7 +61,7 @@ def chosen(record: Record, serving: str, number: int | None) -> Release:
             where=f"the record of {record.project}",
             cure=f"These did: {known or 'none'}",
         )
-    if found.config == serving:
+    if found.config == serving and not unnoted:
         raise DeploymentError(
             f"release {number} serves already", where=f"endpoint {record.project}"
         )
@@ -152,6 +158,8 @@ def refuse_another_mode(cloud: Cloud, seen: ObservedEndpoint, release: Release) 
 def step(release: Release, endpoint: str, serving: str, *, scaled: bool) -> Step:
     """The update that brings the release back, and the one that undoes it.
 
+    Where the release serves by now, as after an interruption, there is nothing to update.
+
     Args:
         release: to go back to.
         endpoint: its name.
@@ -159,6 +167,10 @@ def step(release: Release, endpoint: str, serving: str, *, scaled: bool) -> Step
         scaled: whether the number of instances is what scaling made of it, and stays.
     """
     seconds = STARTUP_SECONDS + DOWNLOAD_SECONDS + MARGIN_SECONDS
+
+    wait = Wait("endpoint", endpoint, seconds, release.config)
+    if release.config == serving:
+        return Step("endpoint", "attach", "endpoint", endpoint, "serves by now", wait=wait)
 
     def update(config: str) -> Call:
         return Call(
@@ -174,7 +186,7 @@ def step(release: Release, endpoint: str, serving: str, *, scaled: bool) -> Step
         endpoint,
         f"back to release {release.number}",
         call=update(release.config),
-        wait=Wait("endpoint", endpoint, seconds, release.config),
+        wait=wait,
         undo=update(serving),
         traffic=True,
     )

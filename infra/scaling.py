@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from infra.failures import explain
@@ -21,6 +21,8 @@ from infra.steps import Action, Call, Step, Unchanged
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
+    from infra.observe import ObservedEndpoint
+    from infra.resources import Desired
     from infra.sections import EndpointSection
 
 SERVICE = "application-autoscaling"
@@ -147,6 +149,20 @@ def look(cloud: Cloud, project: str) -> ObservedScaling:
     )
 
 
+def governed(desired: Desired, endpoint: ObservedEndpoint | None, seen: ObservedScaling) -> Desired:
+    """What is desired, where scaling decides the number of an endpoint's instances.
+
+    Then the number at the start stays the running config's, since another one alone would be a new
+    version that runs on as many instances as the old one. A candidate's number is not scaled.
+    """
+    if endpoint is None or not (desired.scaling and seen.bounds) or desired.beside:
+        return desired
+    count = next((one.count for one in endpoint.variants if one.name == VARIANT), None)
+    if count is None or endpoint.mode != desired.hosting.mode:
+        return desired
+    return replace(desired, hosting=replace(desired.hosting, count=count))
+
+
 def _deaf(cloud: Cloud, policies: Sequence[Mapping[str, Any]]) -> frozenset[str]:
     """Names of the policies of which an alarm is gone: AWS's own ones, or that of a waking one."""
     alarms = {
@@ -175,8 +191,9 @@ def scaling_steps(
     _endings(project, wanted, seen, {*policies, *actions}, steps)
     if wanted is None:
         return
-    # A scheduled action changes the bounds, as it should.
-    if seen.bounds and (wanted.schedule or seen.bounds == (wanted.least, wanted.most)):
+    # A scheduled action changes the bounds to its own, as it should.
+    scheduled = [(one.least, one.most) for one in wanted.schedule]
+    if seen.bounds in [(wanted.least, wanted.most), *scheduled]:
         same.append(Unchanged("scalable target", project, "within the same bounds"))
     else:
         call = Call(
@@ -188,18 +205,18 @@ def scaling_steps(
         reason = f"{wanted.least} to {wanted.most} instances"
         if seen.bounds:
             reason += f", not {seen.bounds[0]} to {seen.bounds[1]}"
-        steps.append(Step("endpoint", action, "scalable target", project, reason, call))
+        steps.append(Step("after", action, "scalable target", project, reason, call))
     for kind, found, known in (
         ("scaling policy", policies, seen.policies),
         ("scheduled action", actions, seen.actions),
     ):
         for name, call in found.items():
             if name in seen.deaf:
-                steps.append(Step("endpoint", "update", kind, name, "its alarm is gone", call))
+                steps.append(Step("after", "update", kind, name, "its alarm is gone", call))
             elif name in known:
                 same.append(Unchanged(kind, name, "says the same"))
             else:
-                steps.append(Step("endpoint", "create", kind, name, "is not there", call))
+                steps.append(Step("after", "create", kind, name, "is not there", call))
 
 
 def _endings(
@@ -211,7 +228,7 @@ def _endings(
 ) -> None:
     def delete(kind: str, name: str) -> None:
         for call in deletion(kind, name):
-            steps.append(Step("endpoint", "delete", kind, name, "is not asked for any more", call))
+            steps.append(Step("after", "delete", kind, name, "is not asked for any more", call))
 
     for name in sorted(seen.actions - names):
         if _ours(project, name):
@@ -316,10 +333,17 @@ def _waking(project: str, wanted: Scaling) -> tuple[str, Call]:
 
 
 def put_waking_policy(cloud: Cloud, policy: Request, alarm: Request) -> None:
-    """Put the policy, and then the alarm that has it act."""
+    """Put the policy, and then the alarm that has it act.
+
+    Raises:
+        DeploymentError: the alarm is refused, and the policy is there.
+    """
     answer = cloud.call(SERVICE, "put_scaling_policy", policy)
     request = {**alarm, "AlarmActions": [answer["PolicyARN"]]}
-    cloud.call("cloudwatch", "put_metric_alarm", request)
+    try:
+        cloud.call("cloudwatch", "put_metric_alarm", request)
+    except Exception as error:
+        raise explain(error, f"create alarm {alarm['AlarmName']}") from error
 
 
 def _actions(project: str, wanted: Scaling) -> Iterator[tuple[str, Call]]:

@@ -13,7 +13,8 @@ Action = Literal["create", "update", "replace", "attach", "delete"]
 Awaited = Literal[
     "training", "tuning", "ended", "tuning ended", "transform ended", "endpoint", "rest", "gone"
 ]
-StageName = Literal["upload", "train", "endpoint"]
+StageName = Literal["upload", "train", "endpoint", "after"]
+# Those that come before an endpoint is verified; "after" is what follows when it was.
 STAGES: tuple[StageName, ...] = ("upload", "train", "endpoint")
 # What AWS may need on top of a job's own runtime or a container's own start: capacity, images.
 MARGIN_SECONDS = 1800

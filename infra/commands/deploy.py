@@ -116,8 +116,11 @@ class Deployment:
     @property
     def _again(self) -> str:
         """How to type the same command once more."""
-        version = f" VERSION={self._version}" if self._version else ""
-        return typed(self.command, self._args) + version
+        return typed(self.command, self._args) + self._chosen
+
+    @property
+    def _chosen(self) -> str:
+        return f" VERSION={self._version}" if self._version else ""
 
     @property
     def _version(self) -> int | None:
@@ -176,8 +179,15 @@ class Deployment:
             with self._noted(store, plan), self._evidence.gathered(self._again):
                 apply(plan, self._executor, shown, self.stages)
                 self._executor.keep(found(plan))
-                self._look_back(cloud, plan, build)
                 self._finish(cloud, store, plan, build, shown)
+            self._follow_up(plan)
+
+    def _follow_up(self, plan: Plan) -> None:
+        """Do what comes after a verified endpoint; a deployment does what is left of it."""
+        from infra.apply import follow_up
+
+        assert self._executor is not None
+        follow_up(plan, self._executor, typed("deploy", self._args) + self._chosen)
 
     @contextmanager
     def _noted(self, store: RecordStore, plan: Plan) -> Iterator[None]:
@@ -185,6 +195,7 @@ class Deployment:
         from infra.releases import note_failure
         from infra.smoke import WrongAnswerError
         from infra.watch import FailedError
+        from shared.errors import KitError
 
         assert self._executor is not None
         try:
@@ -193,7 +204,10 @@ class Deployment:
             step = self._executor.current
             if step is None or step.kind == "endpoint":
                 wrong = isinstance(failure, WrongAnswerError)
-                note_failure(store, plan, self._again, wrong=wrong)
+                try:
+                    note_failure(store, plan, self._again, wrong=wrong)
+                except KitError as unnoted:
+                    failure.cure = f"{failure.cure or ''}\n{unnoted}".strip()
             raise
 
     def _check(self, settings: Settings) -> None:
@@ -257,10 +271,12 @@ class Deployment:
         if plan.waits:
             self._waiting, self._rejected = waiting(cloud, plan), plan.rejected
             shown.done("nothing was rolled out")
+            self._look_back(cloud, plan, build)
             return
         bundle, rows = self._verify(cloud, plan, build)
         note(store, plan, self._again, metrics=bundle.manifest.metrics)
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
+        self._look_back(cloud, plan, build)
         report = fetch_report(cloud, plan.serving.model.data, build)
         self._done = Done(plan, cloud.address(plan.desired.project), bundle, report)
 
@@ -288,6 +304,11 @@ class Deployment:
             return (
                 f"Interrupted while waiting. The {step.kind} {step.name} goes on by itself; "
                 f"`{again}` attaches to it, `{typed('destroy', self._args)}` stops it."
+            )
+        if step.stage == "after":
+            return (
+                f"Interrupted at: {step.title}. The endpoint serves, verified and recorded; "
+                f"`{typed('deploy', self._args)}{self._chosen}` does what is left."
             )
         return (
             f"Interrupted at: {step.title}. SageMaker finishes what was asked of it; "

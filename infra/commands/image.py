@@ -49,9 +49,6 @@ class Imaging(Deployment):
 
         return prepare(settings, cloud).image
 
-    def _look_back(self, cloud: Cloud, plan: Plan, build: Path) -> None:
-        """No search was made."""
-
     def _finish(
         self, cloud: Cloud, store: RecordStore, plan: Plan, build: Path, shown: Progress
     ) -> None:

@@ -52,9 +52,6 @@ class Package(Deployment):
 
         return prepare_search(settings, cloud)
 
-    def _look_back(self, cloud: Cloud, plan: Plan, build: Path) -> None:
-        """No search was made."""
-
     def _finish(
         self, cloud: Cloud, store: RecordStore, plan: Plan, build: Path, shown: Progress
     ) -> None:

@@ -183,6 +183,7 @@ class Retraining(Deployment):
             store.change(lambda record: replace(record, retrained=before.retrained))
             raise
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
+        self._follow_up(final)
 
     @property
     def _again(self) -> str:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     store = RecordStore(cloud, bucket_name(file.aws, cloud.account), file.name)
     with progress(2) as shown, Lock(cloud, store, _typed(args), shown) as lock:
         release, update = _chosen(cloud, store, args.to, _cli(cloud, file.aws.profile))
-        if args.target == "aws" and not args.yes:
+        if update.call and args.target == "aws" and not args.yes:
             with shown.aside():
                 if not confirmed(f"Have {file.name} go back to release {_words(release)}?"):
                     print("Nothing was changed. (YES=1 or --yes answers the question.)")

@@ -65,6 +65,7 @@ class Search(Deployment):
     ) -> None:
         from infra.outputs import fetch_report
 
+        self._look_back(cloud, plan, build)
         job = plan.desired.job
         self._job = job.name(plan.attempt)
         self._trials = self.trials if plan.searches else _told(cloud, self._job)

@@ -167,7 +167,7 @@ def took(made: Plan) -> list[tuple[str, str]]:
 def test_every_call_is_one_that_aws_takes(settings: str, tmp_path: Path) -> None:
     made = plan(desired(tmp_path, settings), Observed())
     checked = []
-    for step in made.of("endpoint"):
+    for step in (*made.of("endpoint"), *made.of("after")):
         for call in calls(step):
             if call.operation in ("publish_metrics",):
                 continue

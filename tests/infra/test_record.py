@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from infra.record import Entry, Outcome, Record, RecordStore, Release
 from shared.errors import StorageError
-from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_cloud import FakeCloud, refused
 
 MODEL = Entry("model", "small-1")
 
@@ -112,3 +113,18 @@ def test_a_release_that_is_none_is_no_record() -> None:
     cloud.objects["small/record.json"] = whole.replace(b'"live"', b'"elsewhere"')
     with pytest.raises(StorageError):
         place.load()
+
+
+def test_a_release_whose_writing_went_unheard_is_noted_once() -> None:
+    class Unheard(FakeCloud):
+        """botocore asks again by itself, and hears that its condition holds no more."""
+
+        def put_object(self, *args: Any, **request: Any) -> dict[str, Any]:
+            answer = super().put_object(*args, **request)
+            if "IfNoneMatch" in request:
+                raise refused("PutObject", "PreconditionFailed")
+            return answer
+
+    place = store(Unheard())
+    place.change(lambda record: record.released(release("one")))
+    assert [one.number for one in place.load().releases] == [1]

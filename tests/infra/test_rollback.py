@@ -21,10 +21,18 @@ from tests.support.fake_cloud import FakeCloud
 def record(*configs: str, failed: str | None = None) -> Record:
     """A record of releases on these configs, in order."""
     made = Record("small")
-    for config in configs:
+    for moment, config in enumerate(configs):
         outcome: Outcome = "rolled back" if config == failed else "live"
         made = made.released(
-            Release(config, f"model-{config}", "job", "s3://bucket/data", "image", "at", outcome)
+            Release(
+                config,
+                f"model-{config}",
+                "job",
+                "s3://bucket/data",
+                "image",
+                f"2026-11-23T12:00:{moment:02}+00:00",
+                outcome,
+            )
         )
     return made
 
@@ -36,6 +44,8 @@ def record(*configs: str, failed: str | None = None) -> Record:
         (record("a", "b", "c", failed="c"), "b", None, 1),  # c never served
         (record("a", "b", "a"), "a", None, 2),  # back from a rollback
         (record("a", "b"), "changed by hand", None, 2),
+        (record("a", "b", "c"), "b", None, 2),  # an interrupted rollback goes on
+        (record("a", "b", "c"), "b", 2, 2),
         (record("a", "b", "c"), "c", 1, 1),
     ],
 )
@@ -109,6 +119,14 @@ def test_back_is_one_update_all_at_once_that_can_be_undone() -> None:
     assert made.call.parameters == {"EndpointName": "small", "EndpointConfigName": "a"}
     assert made.undo
     assert made.undo.parameters["EndpointConfigName"] == "b"
+    assert made.wait
+    assert made.wait.config == "a"
+
+
+def test_what_serves_by_now_is_updated_no_more_and_still_verified() -> None:
+    (release,) = record("a").releases
+    made = rollback.step(release, "small", "a", scaled=False)
+    assert (made.action, made.call, made.undo) == ("attach", None, None)
     assert made.wait
     assert made.wait.config == "a"
 

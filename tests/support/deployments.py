@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infra import project
-from infra.apply import CloudExecutor, apply, found
+from infra.apply import CloudExecutor, apply, follow_up, found
 from infra.channels import local_channel
 from infra.observe import Observed, ObservedEndpoint, ObservedJob, observe
 from infra.package import file_of
@@ -16,6 +16,7 @@ from infra.plan import Plan, plan
 from infra.progress import Lines
 from infra.record import RecordStore
 from infra.registry import Version
+from infra.releases import note
 from infra.resources import Account, Artifacts, Desired, desired
 from tests.support import projects
 from tests.support.fake_cloud import FakeCloud
@@ -102,7 +103,7 @@ def planned(cloud: FakeCloud, want: Desired) -> Plan:
 
 
 def deploy(cloud: Any, want: Desired, build: Path, clock: Clock | None = None) -> Plan:
-    """Plan and apply; the plan that was applied."""
+    """Plan, apply, and take for verified what serves then; the plan that was applied."""
     made = planned(cloud, want)
     clock = clock or Clock()
     store = RecordStore(cloud, want.bucket.name, want.project)
@@ -110,4 +111,7 @@ def deploy(cloud: Any, want: Desired, build: Path, clock: Clock | None = None) -
     executor = CloudExecutor(cloud, store, shown, build, clock=clock, sleep=clock.sleep)
     apply(made, executor, shown)
     executor.keep(found(made))
+    if not made.waits:
+        note(store, made, "make deploy")
+        follow_up(made, executor, "make deploy")
     return made

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from infra.aws import Sent
 from infra.resources import Account
+from tests.support.fake_scaling import FakeScaling
 
 READS = ("head_", "get_", "describe_", "list_")
 
@@ -25,7 +26,7 @@ def refused(operation: str, code: str, message: str = "") -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
-class FakeCloud:
+class FakeCloud(FakeScaling):
     """A Cloud whose every call is noted in `calls`.
 
     Attributes:
@@ -36,6 +37,7 @@ class FakeCloud:
     """
 
     def __init__(self, *, local: bool = True) -> None:
+        super().__init__()
         self.account = Account("123456789012", "us-east-1", local=local)
         self.calls: list[str] = []
         self.changes = 0
@@ -60,7 +62,6 @@ class FakeCloud:
         self.packages: dict[str, list[dict[str, Any]]] = {}
         self.configs: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
-        self.alarms: dict[str, dict[str, Any]] = {}
         self.deployments: list[Any] = []
         self.images: set[str] = set()
         self.repositories: set[str] = set()
@@ -94,6 +95,7 @@ class FakeCloud:
                 for name, group in self.packages.items()
             },
             "alarms": set(self.alarms),
+            "scaling": (self.targets, self.policies, self.actions),
         }
 
     def call(
@@ -540,7 +542,11 @@ class FakeCloud:
         }
 
     def update_endpoint(
-        self, EndpointName: str, EndpointConfigName: str, DeploymentConfig: Any = None
+        self,
+        EndpointName: str,
+        EndpointConfigName: str,
+        DeploymentConfig: Any = None,
+        **rest: Any,
     ) -> None:
         found = self._known(self.endpoints, EndpointName, "UpdateEndpoint")
         self.deployments.append(DeploymentConfig)
