@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from infra.prepare import prepare
 from infra.progress import Lines
 from infra.record import Entry, Record, RecordStore
 from tests.support import projects
-from tests.support.fake_cloud import FakeCloud
+from tests.support.fake_cloud import FakeCloud, refused
 from tests.support.quick_training import Said, command
 
 BUCKET = "sagemaker-us-east-1-123456789012"
@@ -283,3 +284,39 @@ def test_how_to_set_an_alarm_off_names_the_region_of_the_project(
     said = run("rollback", file, "--yes")
     assert said.code == 1
     assert "aws --region us-east-1 cloudwatch set-alarm-state --alarm-name slow" in said.err
+
+
+@pytest.mark.usefixtures("code")
+def test_scaling_that_is_refused_is_told_and_the_verified_version_is_a_release(
+    account: FakeCloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = SimpleNamespace(metrics={"test": {"auc": 0.75}}, digest="0" * 64)
+    bundle = SimpleNamespace(manifest=manifest)
+    golden = SimpleNamespace(records=[{}], predictions=[{}])
+    monkeypatch.setattr("infra.outputs.fetch_bundle", lambda *place: bundle)
+    monkeypatch.setattr("infra.outputs.fetch_report", lambda *place: None)
+    monkeypatch.setattr("infra.smoke.asked", lambda *served: (None, golden))
+    monkeypatch.setattr("infra.smoke.verify", lambda *rows: 1)
+    monkeypatch.setitem(watch._PAUSE, "aws", (0.0, 0.0))
+    file = projects.make(tmp_path, projects.TOML + "[endpoint]\nscaling = { max = 2 }\n")
+    register = account.register_scalable_target
+
+    def refuse(**call: Any) -> None:
+        raise refused("RegisterScalableTarget", "AccessDeniedException", "you may not")
+
+    monkeypatch.setattr(account, "register_scalable_target", refuse)
+    said = run("deploy", file, "--yes")
+    assert said.code == 1
+    assert "create scalable target small" in said.err
+    assert "you may not (AccessDeniedException)" in said.err
+    assert re.search(
+        r"verified and recorded; `make deploy .*TARGET=aws` does what is left", said.err
+    )
+    store = RecordStore(account, BUCKET, "small")
+    assert [one.outcome for one in store.load().releases] == ["live"]
+    assert store.load().of("scalable target") == ()
+    monkeypatch.setattr(account, "register_scalable_target", register)
+    said = run("deploy", file, "--yes")
+    assert said.code == 0, said.err
+    assert account.targets == {"endpoint/small/variant/AllTraffic": (1, 2)}
+    assert len(store.load().releases) == 1
