@@ -31,8 +31,8 @@ image: .venv/deploy.stamp  ## build the serving image by Docker or AWS CodeBuild
 policy: .venv/deploy.stamp  ## the least that deploying, running and calling it need; OF=deployer, execution, invoke or bucket
 	@$(KIT) policy $(ON) $(if $(OF),--of "$$OF")
 
-tune: .venv/deploy.stamp  ## search for hyperparameters, with a live table of trials; deploys nothing
-	@$(KIT) tune $(ON)
+tune: .venv/deploy.stamp  ## search for hyperparameters, with a live table of trials; deploys nothing; on AWS it asks unless YES=1
+	@$(KIT) tune $(ON) $(if $(YES),--yes)
 
 status: .venv/deploy.stamp  ## what is wanted, what is there, what differs; releases and scores; JSON=1 for machines
 	@$(KIT) status $(ON) $(if $(JSON),--json)
@@ -49,8 +49,8 @@ batch: .venv/deploy.stamp  ## predictions for a whole table: INPUT=rows.csv OUTP
 openapi: .venv/deploy.stamp  ## the OpenAPI description of the deployed model, or of the last one trained
 	@$(KIT) openapi $(ON)
 
-retrain: .venv/deploy.stamp  ## let the deployed model learn from new rows: DATA=new.csv; it is replaced if the new one wins
-	@$(KIT) retrain $(ON) --data "$$DATA"
+retrain: .venv/deploy.stamp  ## let the deployed model learn from new rows: DATA=new.csv; it is replaced if the new one wins; on AWS it asks unless YES=1
+	@$(KIT) retrain $(ON) --data "$$DATA" $(if $(YES),--yes)
 
 rollback: .venv/deploy.stamp  ## bring the release before back, or release TO=number; nothing is trained; on AWS it asks unless YES=1
 	@$(KIT) rollback $(ON) $(if $(TO),--to "$$TO") $(if $(YES),--yes)

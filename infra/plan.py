@@ -64,7 +64,7 @@ class Plan:
             for step in self.steps
             if step.stage in ("upload", "train") and not of_image(step, self.desired)
         ]
-        return replace(self, steps=tuple(kept))
+        return replace(self, steps=tuple(kept), waits=False, rejected=None)
 
     @property
     def image(self) -> Plan:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from infra.aws import Cloud
 from infra.failures import explain
 from infra.plan import Plan
+from infra.serving import VARIANT
 from infra.tuning import TuningJob
 from shared.errors import DeploymentError
 
@@ -35,7 +36,7 @@ class Need:
 def needs(plan: Plan) -> tuple[Need, ...]:
     """What the plan needs; nothing for what is there already."""
     most = plan.desired.scaling.bounds[1] if plan.desired.scaling else 0
-    found = []
+    found: dict[str, Need] = {}
     if plan.trains:
         wanted = plan.desired.job
         job, parallel = (
@@ -43,16 +44,20 @@ def needs(plan: Plan) -> tuple[Need, ...]:
         )
         use = "spot training job usage" if job.spot else "training job usage"
         count = job.instance_count * parallel
-        found.append(Need(f"{job.instance} for {use}", count, count))
+        name = f"{job.instance} for {use}"
+        found[name] = Need(name, count, count)
     changes = [step for step in plan.of("endpoint") if step.kind == "endpoint" and step.call]
     if changes:
         moves = any(step.action == "update" for step in changes)
         for variant in plan.serving.config.variants:
             if variant.instance is not None:
                 many = 2 * variant.count if moves else variant.count
+                if variant.name == VARIANT:  # the one that is scaled
+                    many = max(many, most)
                 name = f"{variant.instance} for endpoint usage"
-                found.append(Need(name, variant.count, max(many, most)))
-    return tuple(found)
+                others = found.get(name, Need(name, 0, 0))
+                found[name] = Need(name, others.count + variant.count, others.meanwhile + many)
+    return tuple(found.values())
 
 
 def check(cloud: Cloud, wanted: Collection[Need]) -> list[str]:

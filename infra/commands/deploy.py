@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from infra.commands.words import add_project, confirmed, facts, place, typed
+from infra.commands.words import add_project, add_yes, confirmed, facts, place, typed
 from infra.package import short
 from infra.steps import STAGES, StageName
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of deploy."""
     add_project(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask before changing AWS")
+    add_yes(parser)
     parser.add_argument(
         "--version",
         type=int,
@@ -86,14 +86,12 @@ class Deployment:
 
     Attributes:
         command: how it is typed.
-        asks: whether it does, before it changes anything on AWS.
         stages: of the plan.
         trials, page: of a search by the service, and where its page is.
         declined: the plan was shown, and the answer was no.
     """
 
     command: ClassVar = "deploy"
-    asks: ClassVar = True
     stages: ClassVar[tuple[StageName, ...]] = STAGES
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -221,19 +219,26 @@ class Deployment:
             for line in quotas.check(cloud, quotas.needs(plan)):
                 shown.line(line)
 
-    def _confirmed(self, cloud: Cloud, plan: Plan, shown: Progress) -> bool:
+    def _confirmed(self, cloud: Cloud, plan: Plan, shown: Progress, remark: str = "") -> bool:
         """Show the plan and ask, where it would change something on AWS.
+
+        Args:
+            cloud: where it goes.
+            plan: what would be done.
+            shown: gives way while it is asked.
+            remark: what there is to say below the plan.
 
         Raises:
             DeploymentError: there is nobody to ask.
         """
-        if cloud.account.local or not (self.asks and plan.steps) or self._args.yes:
+        if cloud.account.local or not plan.steps or self._args.yes:
             return True
         from infra.commands.plan import priced, text
         from shared.errors import DeploymentError
 
+        paid = [cost for cost in priced(plan, cloud) if cost.what in ("training", *self.stages)]
         with shown.aside():
-            print(f"\n{text(plan, priced(plan, cloud))}\n", flush=True)
+            print(f"\n{text(plan, tuple(paid))}\n{remark}", flush=True)
             if not sys.stdin.isatty():
                 raise DeploymentError(
                     "what is above would be done on AWS, and there is no terminal to ask on",

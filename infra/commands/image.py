@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.commands.deploy import Deployment, interruptible
-from infra.commands.words import add_project, facts, typed
+from infra.commands.words import add_project, add_yes, facts, typed
 
 if TYPE_CHECKING:
     from infra.aws import Cloud
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of image."""
     add_project(parser)
-    parser.add_argument("--yes", action="store_true", help="do not ask before changing AWS")
+    add_yes(parser)
 
 
 def run(args: argparse.Namespace) -> int:

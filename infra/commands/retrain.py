@@ -4,7 +4,7 @@ The new rows are uploaded, and a training job goes on from the deployed bundle f
 some of the project's own rows among them. Then both models answer rows that neither learnt from:
 some of the new ones, held out. The new model is deployed if it wins by the margin of [retraining]
 and by more than chance; else the deployed one stays. Either way it is said why, and the exit code
-is 0.
+is 0. On AWS it asks first, as a deployment does.
 
 The same command again does nothing new. A job that runs is attached to.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.commands.deploy import Deployment, interruptible, waiting
-from infra.commands.words import add_project, facts, place, typed
+from infra.commands.words import add_project, add_yes, facts, place, typed
 from infra.package import short
 
 if TYPE_CHECKING:
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from infra.record import RecordStore
     from shared.retraining import Outcome
 
+ONLY_IF_IT_WINS = "What is to serve it is made only if the new model wins.\n"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of retrain."""
     add_project(parser)
+    add_yes(parser)
     parser.add_argument(
         "--data",
         default="",
@@ -127,6 +130,10 @@ class Retraining(Deployment):
                 "The project asks for something else than what the deployed model was trained "
                 f"with: `{typed('deploy', self._args)}` would train anew."
             )
+        self._ask_quotas(cloud, made.plan, shown)
+        begins = any(step.stage != "endpoint" for step in made.plan.steps)
+        if begins and not self._confirmed(cloud, made.plan, shown, ONLY_IF_IT_WINS):
+            return
         apply(made.plan, self._executor, shown, ("upload", "train"))
         self._executor.keep(found(made.plan))
 
@@ -137,14 +144,32 @@ class Retraining(Deployment):
         words += ": deployed" if outcome.decision.deploy else ": the deployed model stays"
         shown.done(words)
         if outcome.decision.deploy:
-            self._replace(cloud, store, made, build, shown)
+            self._replace(cloud, store, made, build, shown, asked=begins)
+            if self.declined:
+                return
         report = fetch_report(cloud, made.retrained.data, build / "challenger")
         self._came = Came(made, outcome, words, short(challenger.manifest.digest), report)
 
     def _replace(
-        self, cloud: Cloud, store: RecordStore, made: Continuation, build: Path, shown: Progress
+        self,
+        cloud: Cloud,
+        store: RecordStore,
+        made: Continuation,
+        build: Path,
+        shown: Progress,
+        *,
+        asked: bool,
     ) -> None:
-        """Deploy the challenger; where it does not serve, the record keeps what it had."""
+        """Deploy the challenger; where it does not serve, the record keeps what it had.
+
+        Args:
+            cloud: where it goes.
+            store: of the record.
+            made: what was planned.
+            build: directory of this machine.
+            shown: hears how it goes.
+            asked: whether somebody said yes to it already.
+        """
         from infra.apply import apply, found
         from infra.evidence import Evidence
         from infra.observe import observe
@@ -165,6 +190,8 @@ class Retraining(Deployment):
                 cure="Run the same command again: it goes on from that one.",
             )
         final = plan(made.plan.desired, observe(cloud, made.plan.desired))
+        if not asked and not self._confirmed(cloud, final, shown):
+            return
         if not final.rejected:
             store.change(lambda record: replace(record, retrained=new))
         try:
@@ -193,6 +220,8 @@ class Retraining(Deployment):
         """What a person wants to know after a retraining."""
         from infra.units import short_time
 
+        if self.declined:
+            return "Nothing was changed."
         assert self._came is not None
         made, outcome = self._came.made, self._came.outcome
         took = short_time(time.monotonic() - self._started)

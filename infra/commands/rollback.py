@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from infra.commands.words import add_project, confirmed, opened, typed
+from infra.commands.words import add_project, add_yes, confirmed, opened, typed
 
 if TYPE_CHECKING:
     from infra.apply import CloudExecutor
@@ -31,7 +31,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help="of the release, as status lists them (default: the one before)",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before changing AWS")
+    add_yes(parser)
 
 
 def run(args: argparse.Namespace) -> int:

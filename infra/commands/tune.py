@@ -1,8 +1,8 @@
 """Search for hyperparameters: what deploy would do up to a trained model, with a table of trials.
 
 The table is live on a terminal; elsewhere each trial is a line when it has ended. Nothing is
-deployed; a later deploy takes the model that is there and trains nothing again. Ctrl-C leaves the
-search running.
+deployed; a later deploy takes the model that is there and trains nothing again. On AWS it asks
+first, as a deployment does. Ctrl-C leaves the search running.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.commands.deploy import Deployment, interruptible
-from infra.commands.words import add_project, facts, typed
+from infra.commands.words import add_project, add_yes, facts, typed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of tune."""
     add_project(parser)
+    add_yes(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -41,7 +42,6 @@ class Search(Deployment):
     """One run of tune."""
 
     command = "tune"
-    asks = False
     stages = ("upload", "train")
 
     def _check(self, settings: Settings) -> None:
@@ -73,6 +73,8 @@ class Search(Deployment):
 
     def summary(self) -> str:
         """The trials, the best of them, and where to read more."""
+        if self.declined:
+            return "Nothing was changed."
         from infra.trials import best, counted
         from infra.units import short_time
 

@@ -32,6 +32,11 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_yes(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that asks before it changes or starts something on AWS."""
+    parser.add_argument("--yes", action="store_true", help="do not ask before changing AWS")
+
+
 def opened(args: argparse.Namespace, *, quiet: bool = False) -> tuple[ProjectFile, Cloud] | None:
     """The project's file and its cloud; None where the local cloud is not running.
 

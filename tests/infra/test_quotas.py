@@ -9,9 +9,10 @@ import boto3
 import pytest
 from botocore.validate import validate_parameters
 
-from infra.observe import Observed
+from infra.observe import Observed, ObservedEndpoint
 from infra.plan import Plan, plan
 from infra.quotas import Need, check, needs
+from infra.serving import Variant
 from shared.errors import DeploymentError
 from tests.support import projects
 from tests.support.deployments import ACCOUNT, deploy, planned, wanted
@@ -59,6 +60,16 @@ def test_an_update_has_two_fleets_for_a_while(tmp_path: Path) -> None:
 def test_scaling_may_need_more(tmp_path: Path) -> None:
     toml = projects.TOML + "[endpoint]\nscaling = { min = 1, max = 4 }\n"
     assert needs(first(tmp_path, toml))[1] == Need(ENDPOINT, 1, 4)
+
+
+def test_a_version_beside_another_is_counted_once_more_and_is_not_scaled(tmp_path: Path) -> None:
+    scaled = "instances = 2\nscaling = { min = 1, max = 9 }\n"
+    beside = f'{projects.TOML}[endpoint]\n{scaled}shadow = {{ share = "10%" }}\n'
+    old = Variant("AllTraffic", "small-ba9876543210", "ml.m5.large", count=2)
+    endpoint = ObservedEndpoint("small", "InService", f"small-{'0' * 12}", variants=(old,))
+    again = plan(wanted(tmp_path, toml=beside), Observed(endpoint=endpoint))
+    assert [variant.count for variant in again.serving.config.variants] == [2, 2]
+    assert needs(again)[1] == Need(ENDPOINT, 4, 9 + 4)
 
 
 def test_enough_is_not_mentioned(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The sections of project.toml: what is told where a table is expected and something else stands."""
+"""The sections of project.toml: what is told where a table belongs and another thing stands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def test_what_is_no_table_is_answered_with_one(key: str, value: str, tmp_path: P
     with pytest.raises(ProjectError) as refused:
         project.load(file)
     assert f"endpoint.{key}: " in str(refused.value)
-    assert f"it must be a table such as {{ {example(EndpointSection, key)[2:]}" in str(refused.value)
+    assert f"it must be a table such as {{ {example(EndpointSection, key)[2:]}" in str(
+        refused.value
+    )
 
 
 @pytest.mark.parametrize(
