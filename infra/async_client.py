@@ -31,6 +31,12 @@ def client_of(cloud: Cloud, endpoint: str) -> Client:
     return AsyncClient(endpoint, cloud, asynchronous["OutputConfig"]["S3OutputPath"])
 
 
+def address(cloud: Cloud, endpoint: str, *, asynchronous: bool) -> str:
+    """The URL that requests are posted to."""
+    url = cloud.address(endpoint)
+    return f"{url.removesuffix('/invocations')}/async-invocations" if asynchronous else url
+
+
 class AsyncClient(Client):
     """Predicts through an asynchronous endpoint, and waits for the answer.
 
@@ -38,6 +44,9 @@ class AsyncClient(Client):
         endpoint: its name.
         cloud: where it is.
         output: s3:// location of its answers; requests are laid beside it.
+
+    Attributes:
+        inputs: s3:// location below which requests are laid.
     """
 
     def __init__(
@@ -50,7 +59,7 @@ class AsyncClient(Client):
     ) -> None:
         super().__init__(endpoint, cloud.client("sagemaker-runtime"))
         self._cloud = cloud
-        self._inputs = output.rstrip("/").rpartition("/")[0] + "/in"
+        self.inputs = output.rstrip("/").rpartition("/")[0] + "/in"
         self._clock = clock
         self._sleep = sleep
 
@@ -61,7 +70,7 @@ class AsyncClient(Client):
             DeploymentError: there is no answer in time.
         """
         started = self._clock()
-        bucket, key = storage.split(f"{self._inputs}/{uuid.uuid4().hex}.json")
+        bucket, key = storage.split(f"{self.inputs}/{uuid.uuid4().hex}.json")
         try:
             self._cloud.call("s3", "put_object", {"Bucket": bucket, "Key": key, "Body": body})
             told = self._runtime.invoke_endpoint_async(

@@ -35,11 +35,13 @@ class Answer:
         predictions: one for each record, in order: ``{"label", "score"}`` or ``{"value"}``.
         model_version: the first 12 hex digits of the bundle's digest.
         seconds: from sending to having the whole answer.
+        variant: that answered, where the endpoint says so.
     """
 
     predictions: tuple[Mapping[str, Any], ...]
     model_version: str
     seconds: float
+    variant: str | None = None
 
 
 class Client:
@@ -88,13 +90,14 @@ class Client:
                 text = stream.read()
         except Exception as error:
             raise self._meaning(error) from error
-        return self._understood(text, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return self._understood(text, seconds, answer.get("InvokedProductionVariant"))
 
-    def _understood(self, text: bytes, seconds: float) -> Answer:
+    def _understood(self, text: bytes, seconds: float, variant: str | None = None) -> Answer:
         try:
             document = json.loads(text)
             predictions = tuple(dict(one) for one in document["predictions"])
-            return Answer(predictions, str(document["model_version"]), seconds)
+            return Answer(predictions, str(document["model_version"]), seconds, variant)
         except (ValueError, KeyError, TypeError) as error:
             raise ContainerError(
                 f"the answer is not what was expected: {text[:200]!r}",

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from infra.aws import Cloud
     from infra.project import Settings
 
-_SHOWN = 2000
 _DIGITS = 5
 
 
@@ -32,9 +31,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict once."""
     from infra import project
-    from infra.async_client import client_of
+    from infra.async_client import AsyncClient, address, client_of
     from infra.aws import find
     from infra.client import NoEndpointError
+    from infra.examples import Request, boto3_lines, curl_lines
     from infra.units import short_time
     from shared.errors import DeploymentError
 
@@ -55,14 +55,21 @@ def run(args: argparse.Namespace) -> int:
         records = [record]
     body: Any = records[0] if len(records) == 1 else {"instances": records}
     try:
-        answer = client_of(cloud, file.name).predict(records)
+        client = client_of(cloud, file.name)
+        answer = client.predict(records)
     except NoEndpointError:
         raise DeploymentError(
             f"{file.name} is not deployed", cure=f"Deploy it: {typed('deploy', args)}"
         ) from None
-    print(f"POST {cloud.address(file.name)}")
+    inputs = client.inputs if isinstance(client, AsyncClient) else None
+    print(f"POST {address(cloud, file.name, asynchronous=inputs is not None)}")
+    if inputs:
+        print(f"with this in an object below {inputs}/")
     print(_short(json.dumps(body, indent=1, ensure_ascii=False)))
-    print(f"\nAnswer in {short_time(answer.seconds)} from model {answer.model_version}")
+    others = _variants(cloud, file.name)
+    variant = answer.variant if len(others) > 1 else None
+    by = f" ({variant})" if variant else ""
+    print(f"\nAnswer in {short_time(answer.seconds)} from model {answer.model_version}{by}")
     for prediction in answer.predictions:
         print(_short(json.dumps(_readable(prediction), ensure_ascii=False)))
     positive = _positive(file.name, answer.model_version)
@@ -70,10 +77,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"score = probability of {json.dumps(positive, ensure_ascii=False)}")
     if actual is not None:
         print(f"The data says {file.data.target} = {actual}")
-    print(
-        f"\nThe same with boto3, which .venv/bin/python has:\n\n{_python(cloud, file.name, body)}"
-    )
-    print(f"\nThe same with curl:\n\n{_curl(cloud, file.name, body)}")
+    asked = Request(file.name, body, variant, inputs)
+    lines = boto3_lines(cloud, asked)
+    print(f"\nThe same with boto3, which .venv/bin/python has:\n\n{lines}")
+    print(f"\nThe same with curl:\n\n{curl_lines(cloud, asked)}")
+    if variant:
+        print(
+            f"\n{variant} answered and is named there. Without the name each version answers its "
+            f"share: {', '.join(others)}."
+        )
     return 0
 
 
@@ -154,6 +166,19 @@ def _readable(value: Any) -> Any:
     return rounded(value, _DIGITS) if isinstance(value, float) else value
 
 
+def _variants(cloud: Cloud, endpoint: str) -> list[str]:
+    """The versions that answer, with their shares; a shadow answers nobody."""
+    from infra.observe import describe
+
+    found = describe(cloud, "sagemaker", "describe_endpoint", {"EndpointName": endpoint}) or {}
+    weights = {
+        str(one["VariantName"]): float(one.get("CurrentWeight") or 0)
+        for one in found.get("ProductionVariants") or []
+    }
+    whole = sum(weights.values()) or 1.0
+    return [f"{name} {weight / whole:.0%}" for name, weight in weights.items()]
+
+
 def _positive(project: str, version: str) -> Any:
     """The class whose probability a binary score is.
 
@@ -172,42 +197,7 @@ def _positive(project: str, version: str) -> Any:
     return target.classes[1] if same and target.task == "binary" else None
 
 
-def _python(cloud: Cloud, endpoint: str, body: Any) -> str:
-    from infra.aws import LocalSession
-
-    options = f'"sagemaker-runtime", region_name="{cloud.account.region}"'
-    if isinstance(cloud, LocalSession):
-        url, key = cloud.cloud.url, cloud.cloud.access_key
-        options += (
-            f', endpoint_url="{url}",\n    aws_access_key_id="{key}", aws_secret_access_key="local"'
-        )
-    return (
-        "import boto3, json\n"
-        f"runtime = boto3.client({options})\n"
-        f'answer = runtime.invoke_endpoint(EndpointName="{endpoint}",\n'
-        f'    ContentType="application/json", Body=json.dumps({_whole(repr(body))}))\n'
-        'print(answer["Body"].read().decode())'
-    )
-
-
-def _curl(cloud: Cloud, endpoint: str, body: Any) -> str:
-    from infra.aws import LocalSession
-
-    user = '"$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY"'
-    if isinstance(cloud, LocalSession):
-        user = f"{cloud.cloud.access_key}:local"
-    data = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-    return (
-        f'curl -s --aws-sigv4 "aws:amz:{cloud.account.region}:sagemaker" --user {user} \\\n'
-        f"  -H 'Content-Type: application/json' {cloud.address(endpoint)} \\\n"
-        f"  -d '{_whole(data)}'; echo"
-    )
-
-
 def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    from infra.examples import SHOWN
 
-
-def _whole(text: str) -> str:
-    """A request to copy: whole or not at all."""
-    return text if len(text) <= _SHOWN else "<the request above>"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
