@@ -16,6 +16,7 @@ from infra.commands.words import add_project, facts, opened, place, typed
 if TYPE_CHECKING:
     from infra.aws import Cloud
     from infra.drift import Difference
+    from infra.fleets import Fleets
     from infra.lock import Seen
     from infra.record import Record, RecordStore, Release
     from infra.registry import Version
@@ -37,6 +38,7 @@ class Standing:
     Attributes:
         rows: names and values for the screen.
         endpoint: what DescribeEndpoint says.
+        fleets: how it serves; None where it or its config is not there.
         versions: what is registered, the newest first.
         drift: what somebody else changed.
         pending: what `deploy` would do because the project asks for it; None where that cannot be
@@ -46,6 +48,7 @@ class Standing:
     record: Record
     rows: list[tuple[str, str]] = field(default_factory=list)
     endpoint: dict[str, Any] | None = None
+    fleets: Fleets | None = None
     versions: tuple[Version, ...] = ()
     lock: Seen | None = None
     drift: list[Difference] = field(default_factory=list)
@@ -55,7 +58,6 @@ class Standing:
     def to_json(self) -> dict[str, Any]:
         """The standing as plain data."""
         seen, lock = self.endpoint, self.lock
-        variants = seen.get("ProductionVariants", []) if seen else []
         return {
             "endpoint": None
             if seen is None
@@ -64,15 +66,7 @@ class Standing:
                 "status": seen["EndpointStatus"],
                 "config": seen.get("EndpointConfigName"),
                 "reason": seen.get("FailureReason"),
-                "variants": [
-                    {
-                        "name": one["VariantName"],
-                        "instances": one.get("CurrentInstanceCount"),
-                        "wanted": one.get("DesiredInstanceCount"),
-                        "weight": one.get("CurrentWeight"),
-                    }
-                    for one in variants
-                ],
+                **(self.fleets.to_json() if self.fleets else {}),
             },
             "facts": [{"name": name, "value": value} for name, value in self.rows],
             "releases": [release.to_json() for release in self.record.releases],
@@ -138,7 +132,7 @@ def stand(cloud: Cloud, store: RecordStore, record: Record, project: str) -> Sta
 
     standing = Standing(record, lock=look(cloud, store))
     standing.versions = versions(cloud, store.project) or ()
-    standing.rows, standing.endpoint = screen(cloud, store.project, record)
+    standing.rows, standing.endpoint, standing.fleets = screen(cloud, store.project, record)
     config = standing.endpoint.get("EndpointConfigName") if standing.endpoint else None
     known = config or (record.live.config if record.live else None)
     found = drift.gone(cloud, record, drift.needed(record, known))
@@ -156,14 +150,16 @@ def _closing(standing: Standing) -> list[tuple[str, str]]:
     """Releases, lock, record, and what the project asks for."""
     rows: list[tuple[str, str]] = []
     releases = standing.record.releases[-_SHOWN_RELEASES:]
-    serving = [release for release in releases if release.outcome == "live"][-1:]
+    fleets, live = standing.fleets, standing.record.live
+    serving = {one.release for one in fleets.variants} if fleets else {live.number if live else 0}
     for release in reversed(releases):
-        before = release.outcome == "live" and release not in serving
+        before = release.outcome == "live" and release.number not in serving
         words = _release(release, "was live" if before else release.outcome)
         rows.append(("release" if not rows else "", words))
+    packages = {one.package for one in standing.record.releases if one.number in serving}
     for version in standing.versions[:_SHOWN_RELEASES]:
-        live = " (serves)" if releases and version.arn == releases[-1].package else ""
-        words = f"version {version.number} {version.status}{live}"
+        mark = " (serves)" if version.arn in packages else ""
+        words = f"version {version.number} {version.status}{mark}"
         rows.append(("registry" if version is standing.versions[0] else "", words))
     lock = standing.lock
     if lock:
@@ -193,8 +189,11 @@ def _release(release: Release, outcome: str) -> str:
 
 def screen(
     cloud: Cloud, project: str, record: Record
-) -> tuple[list[tuple[str, str]], dict[str, Any] | None]:
-    """The rows of the screen about what is there, and the endpoint's description."""
+) -> tuple[list[tuple[str, str]], dict[str, Any] | None, Fleets | None]:
+    """The rows of the screen about what is there, the endpoint's description, how it serves."""
+    from infra import fleets
+    from infra.async_client import address
+    from infra.observe import mode_of
     from infra.record import Entry
     from infra.retraining import job_of
     from infra.rolling import glance
@@ -205,7 +204,7 @@ def screen(
         rows += [
             ("endpoint", f"{project} is {endpoint['EndpointStatus']}"),
             ("since", _moment(endpoint.get("LastModifiedTime"))),
-            ("address", cloud.address(project)),
+            ("address", address(cloud, project, asynchronous=mode_of(endpoint) == "async")),
         ]
         if endpoint.get("FailureReason"):
             rows.append(("reason", endpoint["FailureReason"]))
@@ -216,19 +215,17 @@ def screen(
     name = endpoint.get("EndpointConfigName") if endpoint else _last(record, "endpoint config")
     config = _look(cloud, "endpoint config", name)
     variants = config["ProductionVariants"] if config else []
-    actual = {one["VariantName"]: one for one in (endpoint or {}).get("ProductionVariants", [])}
-    for variant in variants:
-        rows.append(
-            ("config", f"{name}: {_fleet(variant, actual.get(variant['VariantName'], {}))}")
-        )
-    if endpoint and config:
-        rows += _beside(cloud, project, config)
+    rows += [("config", f"{name}: {_fleet(variant)}") for variant in variants[:1]]
+    serves = fleets.look(cloud, record, endpoint, config) if endpoint and config else None
+    if serves:
+        rows += serves.rows()
     name = variants[-1]["ModelName"] if variants else _last(record, "model")
     model = _look(cloud, "model", name)
     if model:
         container = model["PrimaryContainer"]
+        number = serves.release(str(name)) if serves else None
         rows += [
-            ("model", str(name)),
+            ("model", f"{name} (release {number})" if number else str(name)),
             ("image", container["Image"]),
             ("bundle", container["ModelDataUrl"]),
         ]
@@ -248,31 +245,16 @@ def screen(
     job = _look(cloud, "training job", name)
     if job:
         rows += _job(job, project)
-    return rows, endpoint
+    return rows, endpoint, serves
 
 
-def _fleet(variant: dict[str, Any], actual: dict[str, Any]) -> str:
-    """What a variant runs on: 1 × ml.m5.large, and how many there are where it is not that many."""
+def _fleet(variant: dict[str, Any]) -> str:
+    """What a variant runs on: 1 × ml.m5.large; how many there are by now stands elsewhere."""
     serverless = variant.get("ServerlessConfig")
     if serverless:
-        return f"serverless, {serverless['MemorySizeInMB']} MB"
-    wanted = variant["InitialInstanceCount"]
-    has = actual.get("CurrentInstanceCount", wanted)
-    now = f", {has} now" if has != wanted else ""
-    return f"{wanted} × {variant['InstanceType']}{now}"
-
-
-def _beside(cloud: Cloud, project: str, config: dict[str, Any]) -> list[tuple[str, str]]:
-    """The versions that serve beside each other, where there are several."""
-    from datetime import UTC, datetime
-
-    from infra.observe import as_variants
-    from infra.traffic import shares
-
-    found = as_variants(config)
-    if len(found) == 1:
-        return []
-    return shares(cloud, project, config["EndpointConfigName"], found, datetime.now(UTC))
+        at_once = serverless.get("MaxConcurrency")
+        return f"serverless, {serverless['MemorySizeInMB']} MB, {at_once} requests at once"
+    return f"{variant['InitialInstanceCount']} × {variant['InstanceType']}"
 
 
 def _search(search: dict[str, Any]) -> list[tuple[str, str]]:
