@@ -99,6 +99,7 @@ class Evidence:
         self._began = datetime.now(UTC)
         self._before: Reading | None = None
         self._old = ""
+        self._attached = False
         self.place: str | None = None
 
     @contextmanager
@@ -119,9 +120,11 @@ class Evidence:
             yield
             return
         self._old = str(update.undo.parameters["EndpointConfigName"])
-        if update.call:  # or both versions answer already
-            with self._harmless():
+        with self._harmless():
+            if update.call:
                 self._before = self._of(self._release())
+            else:  # both versions answer already
+                self._attach()
         try:
             yield
         except KitError as failure:
@@ -136,6 +139,17 @@ class Evidence:
     def rows(self) -> list[tuple[str, str]]:
         """What a summary tells of it."""
         return [("evidence", self.place)] if self.place else []
+
+    def _attach(self) -> None:
+        """Count from where the update began, which an earlier run asked for."""
+        self._attached = True
+        pending = self._endpoint().get("PendingDeploymentSummary") or {}
+        if pending.get("StartTime"):
+            self._began = pending["StartTime"].astimezone(UTC)
+
+    def _endpoint(self) -> dict[str, Any]:
+        named = {"EndpointName": self._plan.serving.endpoint.name}
+        return self._cloud.call("sagemaker", "describe_endpoint", named)
 
     def _release(self) -> Release | None:
         releases = reversed(self._store.load().releases)
@@ -159,14 +173,13 @@ class Evidence:
         if failure is None:
             served = bundle.load(self._build / "bundle")
             after = read(*asked(self._cloud, serving, served, self._build), serving.config.name)
-        endpoint = self._cloud.call(
-            "sagemaker", "describe_endpoint", {"EndpointName": serving.endpoint.name}
-        )
+        endpoint = self._endpoint()
         old, new = self._traffic(now)
         document = {
             "endpoint": serving.endpoint.name,
             "command": command,
             "began": self._began.isoformat(timespec="seconds"),
+            "attached": self._attached,
             "ended": now.isoformat(timespec="seconds"),
             "outcome": "live" if failure is None else "failed",
             "reason": None if failure is None else failure.message,
@@ -179,12 +192,14 @@ class Evidence:
             "traffic_old": asdict(old),
             "traffic_new": asdict(new),
         }
+        took = (now - self._began).total_seconds()
+        not_before = "not measured" + (", it was under way already" if self._attached else "")
         lines = [
             f"# {serving.endpoint.name}: {self._old} → {serving.config.name}",
             "",
-            f"- outcome: {document['outcome']}, after {short_time((now - self._began).seconds)}",
+            f"- outcome: {document['outcome']}, after {short_time(took)}",
             *([f"- reason: {failure.message}"] if failure else []),
-            f"- before: {self._before.told() if self._before else 'not measured'}",
+            f"- before: {self._before.told() if self._before else not_before}",
             f"- after: {after.told() if after else 'not measured'}",
             f"- traffic meanwhile, old version: {old.told()}",
             f"- traffic meanwhile, new version: {new.told()}",

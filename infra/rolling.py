@@ -23,6 +23,7 @@ _STAGES = {
     "Deleting": "ending the old version",
 }
 _SECONDS = re.compile(r"for (\d+) seconds")
+_LAUNCHING = re.compile(r"Launching (\d+) instance")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,10 @@ class Stage:
 
 
 class Rolling:
-    """An update as it is seen look by look; shares are counted from the waits that were seen.
+    """An update as it is seen look by look.
+
+    Shares are counted from the waits that were seen. Where it was under way before the first look,
+    waits may be missing: then the share is what SageMaker's own words say, or a least one.
 
     Attributes:
         began: when SageMaker began with it, where that was seen.
@@ -53,6 +57,8 @@ class Rolling:
 
     def __init__(self) -> None:
         self._waits: list[datetime] = []
+        self._looked = False
+        self._missed = False
         self._alarmed: dict[str, str] = {}
         self.began: datetime | None = None
 
@@ -69,6 +75,8 @@ class Rolling:
         if status == "RollingBack":
             return Stage("going back to the old version")
         last = _last_status(endpoint)
+        if not self._looked and status == "Updating":
+            self._looked, self._missed = True, _has_moved(endpoint)
         if status != "Updating" or last is None:
             return Stage(status)
         words = _STAGES.get(last["Status"], last["Status"])
@@ -79,9 +87,9 @@ class Rolling:
             self._waits.append(began)
         deployment = endpoint.get("LastDeploymentConfig") or {}
         lasts = _lasts(last, deployment)
-        share = self._share(deployment)
+        share = self._share(deployment, last.get("StatusMessage") or "")
         elapsed = ((now or datetime.now(UTC)) - began).total_seconds()
-        return Stage(f"{words}: {share} % of the traffic, {short_time(lasts)}", elapsed, lasts)
+        return Stage(f"{words}: {share} of the traffic, {short_time(lasts)}", elapsed, lasts)
 
     def see(self, alarms: Iterable[Mapping[str, Any]]) -> str:
         """Take note of alarms as DescribeAlarms tells them; their states in words."""
@@ -94,28 +102,30 @@ class Rolling:
         told = {"OK": "OK", "ALARM": "in ALARM", "INSUFFICIENT_DATA": "without data yet"}
         return ", ".join(f"{count} {told.get(state, state)}" for state, count in states.items())
 
-    def _share(self, deployment: Mapping[str, Any]) -> int:
-        """Per cent of the traffic that the new version has at the wait that was seen last."""
+    def _share(self, deployment: Mapping[str, Any], message: str) -> str:
+        """What of the traffic the new version has at the wait that was seen last."""
         routing = (deployment.get("BlueGreenUpdatePolicy") or {}).get(
             "TrafficRoutingConfiguration"
         ) or {}
         rolling = deployment.get("RollingUpdatePolicy") or {}
-        if canary := routing.get("CanarySize"):
-            return int(canary["Value"]) if len(self._waits) == 1 else 100
-        step = routing.get("LinearStepSize") or rolling.get("MaximumBatchSize")
-        return min(100, int(step["Value"]) * len(self._waits)) if step else 100
+        canary = routing.get("CanarySize")
+        step = canary or routing.get("LinearStepSize") or rolling.get("MaximumBatchSize")
+        if step is None or "full capacity" in message:
+            return "100 %"
+        if canary and "canary capacity" in message:
+            return f"{int(canary['Value'])} %"
+        waits = len(self._waits)
+        counted = 100 if canary and waits > 1 else min(100, int(step["Value"]) * waits)
+        return f"at least {counted} %" if self._missed and counted < 100 else f"{counted} %"
 
 
 def glance(endpoint: Mapping[str, Any], now: datetime | None = None) -> str | None:
-    """Where an update is by one look; None where there is none.
-
-    One look cannot count the waits, so it does not tell the share of the traffic.
-    """
+    """Where an update is by one look; None where there is none."""
     pending = endpoint.get("PendingDeploymentSummary") or {}
     if endpoint["EndpointStatus"] not in ("Updating", "RollingBack"):
         return None
     stage = Rolling().stage(endpoint, now)
-    words = stage.words.partition(":")[0]
+    words = stage.words.partition(",")[0]
     left = f", {short_time(stage.left)} left of this step" if stage.lasts else ""
     to = f" (to {pending['EndpointConfigName']})" if pending.get("EndpointConfigName") else ""
     return f"{words}{left}{to}"
@@ -126,6 +136,20 @@ def alarm_names(endpoint: Mapping[str, Any]) -> list[str]:
     deployment = endpoint.get("LastDeploymentConfig") or {}
     rollback = deployment.get("AutoRollbackConfiguration") or {}
     return [str(alarm["AlarmName"]) for alarm in rollback.get("Alarms") or []]
+
+
+def _has_moved(endpoint: Mapping[str, Any]) -> bool:
+    """Whether the new version may have had traffic before this look."""
+    pending = endpoint.get("PendingDeploymentSummary") or {}
+    for variant in pending.get("ProductionVariants") or []:
+        for status in variant.get("VariantStatus") or []:
+            if status["Status"] in ("ActivatingTraffic", "Baking", "Deleting"):
+                return True
+            # A rolling update launches its later batches when the first have traffic.
+            launching = _LAUNCHING.search(status.get("StatusMessage") or "")
+            if launching and int(launching[1]) < variant.get("DesiredInstanceCount", 0):
+                return True
+    return False
 
 
 def _last_status(endpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +66,12 @@ class Mute(FakeCloud):
         return None
 
 
-def gathering(want: Desired, cloud: FakeCloud, config: str) -> tuple[Evidence, io.StringIO]:
-    """The evidence of an update of an endpoint that runs on `config`."""
-    seen = Observed(endpoint=ObservedEndpoint("small", "InService", config))
+def gathering(
+    want: Desired, cloud: FakeCloud, config: str, pending: str | None = None
+) -> tuple[Evidence, io.StringIO]:
+    """The evidence of an update of an endpoint that runs on `config`, maybe one under way."""
+    status = "Updating" if pending else "InService"
+    seen = Observed(endpoint=ObservedEndpoint("small", status, config, pending=pending))
     shown = io.StringIO()
     store = RecordStore(cloud, want.bucket.name, "small")
     return Evidence(cloud, store, plan(want, seen), Path("nowhere"), Lines(1, shown)), shown
@@ -99,3 +104,58 @@ def test_a_failure_is_told_as_it_was_where_evidence_cannot_be_gathered(want: Des
     with pytest.raises(DeploymentError) as raised, made.gathered("make deploy"):
         raise failure
     assert str(raised.value) == "went back. Look."
+
+
+OLD = "small-ba9876543210"
+BEGAN = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+
+
+class UnderWay(Mute):
+    """A cloud whose endpoint is being updated since `BEGAN`, and then is not any more."""
+
+    def __init__(self, new: str) -> None:
+        super().__init__()
+        self.buckets.add("sagemaker-us-east-1-123456789012")
+        self.looks = [
+            {
+                "EndpointStatus": "Updating",
+                "EndpointConfigName": OLD,
+                "PendingDeploymentSummary": {"EndpointConfigName": new, "StartTime": BEGAN},
+            },
+            {"EndpointStatus": "InService", "EndpointConfigName": new},
+        ]
+        self.asked: list[dict[str, Any]] = []
+
+    def describe_endpoint(self, EndpointName: str) -> dict[str, Any]:  # noqa: N803
+        return self.looks.pop(0)
+
+    def get_metric_data(self, **rest: Any) -> dict[str, Any]:
+        self.asked.append(rest)
+        return super().get_metric_data(**rest)
+
+
+def test_of_an_update_that_was_under_way_evidence_is_kept_from_where_it_began(
+    want: Desired, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = want.serving(1).config.name
+    cloud = UnderWay(new)
+    answers = (Scripted({"value": 1.0}), golden({"value": 1.0}))
+    monkeypatch.setattr("infra.evidence.asked", lambda *about: answers)
+    monkeypatch.setattr("shared.bundle.load", lambda path: None)
+    made, shown = gathering(want, cloud, OLD, pending=new)
+    with made.gathered("make deploy"):
+        pass
+    assert shown.getvalue() == ""
+    ((name, place),) = made.rows()
+    assert name == "evidence"
+    assert place.endswith(f"/rollouts/20261123T093000Z-{new}/report.md")
+    folder = place.removeprefix(f"s3://{want.bucket.name}/").removesuffix("report.md")
+    told = json.loads(cloud.objects[f"{folder}evidence.json"])
+    assert (told["attached"], told["began"]) == (True, "2026-11-23T09:30:00+00:00")
+    assert (told["old"], told["new"], told["outcome"]) == (OLD, new, "live")
+    assert (told["golden_before"], told["golden_after"]["agreed"]) == (None, 1)
+    assert told["traffic_new"]["requests"] is None
+    assert cloud.asked[0]["StartTime"] == BEGAN
+    report = cloud.objects[f"{folder}report.md"].decode()
+    assert "before: not measured, it was under way already" in report
+    assert "traffic meanwhile, new version: CloudWatch has counted no request" in report

@@ -80,10 +80,51 @@ def test_each_stage_is_told_in_words() -> None:
 )
 def test_the_share_grows_with_each_wait(deployment: Any, shares: list[int]) -> None:
     waits = [endpoint("Baking", after, deployment) for after in (0, 0, 40, 80)]
-    assert told(*waits) == [
+    assert told(endpoint("Creating"), *waits)[1:] == [
         f"watching the new version: {share} % of the traffic, 30 s"
         for share in (shares[0], *shares)  # the second look sees the same wait
     ]
+
+
+@pytest.mark.parametrize("first", ["ActivatingTraffic", "Baking"])
+@pytest.mark.parametrize(
+    ("deployment", "shares"),
+    [
+        (CANARY, ["at least 10 %", "100 %"]),
+        (LINEAR, ["at least 40 %", "at least 80 %"]),
+        (ROLLING, ["at least 50 %", "100 %"]),
+    ],
+)
+def test_of_an_update_that_was_under_way_a_least_share_is_told(
+    first: str, deployment: Any, shares: list[str]
+) -> None:
+    looks = [endpoint("Baking", after, deployment) for after in (0, 40)]
+    assert told(endpoint(first, 0, deployment), *looks)[1:] == [
+        f"watching the new version: {share} of the traffic, 30 s" for share in shares
+    ]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "capacity", "share"),
+    [
+        (CANARY, "canary capacity of 1 instance(s)", "10 %"),
+        (CANARY, "full capacity of 3 instance(s)", "100 %"),
+        (LINEAR, "full capacity of 3 instance(s)", "100 %"),
+    ],
+)
+def test_sagemakers_own_words_tell_the_share_whatever_was_missed(
+    deployment: Any, capacity: str, share: str
+) -> None:
+    message = f"Baking for 30 seconds (WaitIntervalInSeconds) with traffic enabled on {capacity}."
+    (words,) = told(endpoint("Baking", 0, deployment, StatusMessage=message))
+    assert words == f"watching the new version: {share} of the traffic, 30 s"
+
+
+def test_a_later_batch_of_a_rolling_update_is_no_beginning() -> None:
+    later = endpoint("Creating", 0, ROLLING, StatusMessage="Launching 1 instance(s).")
+    later["PendingDeploymentSummary"]["ProductionVariants"][0]["DesiredInstanceCount"] = 2
+    words = told(later, endpoint("Baking", 40, ROLLING))[1]
+    assert words == "watching the new version: at least 50 % of the traffic, 30 s"
 
 
 def test_the_time_left_is_that_of_the_wait() -> None:
@@ -106,13 +147,19 @@ def test_the_latest_of_several_states_counts() -> None:
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (endpoint("Baking"), "watching the new version, 18 s left of this step (to new)"),
+        (
+            endpoint("Baking"),
+            "watching the new version: at least 10 % of the traffic, 18 s left of this step "
+            "(to new)",
+        ),
         (endpoint("Creating"), "starting the new version (to new)"),
         ({"EndpointStatus": "RollingBack"}, "going back to the old version"),
         ({"EndpointStatus": "InService"}, None),
     ],
 )
-def test_one_look_tells_the_stage_but_no_share(seen: dict[str, Any], words: str | None) -> None:
+def test_one_look_tells_the_stage_and_a_least_share(
+    seen: dict[str, Any], words: str | None
+) -> None:
     assert glance(seen, START + timedelta(seconds=12)) == words
 
 
@@ -168,7 +215,7 @@ def watched(cloud: FakeCloud) -> tuple[str, str]:
 
 def test_a_rollback_is_a_failure_with_alarm_numbers_and_log() -> None:
     shown, failure = watched(Rolled())
-    assert "watching the new version: 10 % of the traffic, 30 s; alarms: 1 in ALARM" in shown
+    assert "watching the new version: at least 10 % of the traffic, 30 s; alarms: 1 in" in shown
     assert "Alarm slow: Threshold Crossed" in shown
     assert "going back to the old version" in shown
     assert "went back to old: Alarms in ALARM state: slow. Alarm slow went off" in failure
