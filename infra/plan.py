@@ -56,6 +56,11 @@ class Plan:
         """The steps of one stage, in order."""
         return tuple(step for step in self.steps if step.stage == stage)
 
+    def only(self, *stages: StageName) -> Plan:
+        """What these stages of the same plan do, and nothing else."""
+        kept = tuple(step for step in self.steps if step.stage in stages)
+        return replace(self, steps=kept, unchanged=())
+
     @property
     def training(self) -> Plan:
         """The same plan as far as a trained model: without image and endpoint."""

@@ -114,7 +114,7 @@ def wipe(
     try:
         _empty(cloud, store)
         store.delete()
-        say(store.prefix)
+        say(f"data, code, checkpoints and bundles under {store.prefix}")
         if lock:
             lock.release()
         for bucket in record.of("bucket"):

@@ -9,7 +9,6 @@ that training computed.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import sys
 import time
@@ -68,19 +67,6 @@ def interruptible(deployment: Deployment) -> int:
     return 1 if deployment.declined else 0
 
 
-@contextmanager
-def alone(build: Path, shown: Progress) -> Iterator[None]:
-    """One deployment of a project at a time, since they share `build`: a second one waits."""
-    build.mkdir(parents=True, exist_ok=True)
-    with (build / "deploy.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            shown.line("Another deployment of this project is under way; this one waits for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 class Deployment:
     """One run of deploy: what it is doing now, and what came of it.
 
@@ -129,16 +115,16 @@ class Deployment:
         """Go through the stages."""
         from infra import project
         from infra.prepare import build_directory
+        from infra.turns import alone
 
         settings = project.load(self._args.project)
         self._check(settings)
         build = build_directory(settings.name)
-        with alone(build, shown):
+        with alone(build, self._again, shown):
             self._deploy(settings, build, shown)
 
     def _deploy(self, settings: Settings, build: Path, shown: Progress) -> None:
         from infra.apply import CloudExecutor, apply, found
-        from infra.aws import connect
         from infra.check import check
         from infra.evidence import Evidence
         from infra.lock import Lock
@@ -148,7 +134,7 @@ class Deployment:
 
         target = self._args.target
         shown.stage("local cloud" if target == "local" else "AWS account")
-        cloud = connect(target, settings.aws)
+        cloud = self._connect(settings)
         store = RecordStore(cloud, bucket_name(settings.aws, cloud.account), settings.name)
         with Lock(cloud, store, self._again, shown) as lock:
             plan = self._plan(settings, cloud)
@@ -186,6 +172,12 @@ class Deployment:
 
         assert self._executor is not None
         follow_up(plan, self._executor, typed("deploy", self._args) + self._chosen)
+
+    def _connect(self, settings: Settings) -> Cloud:
+        """The cloud; one on this machine is started."""
+        from infra.aws import connect
+
+        return connect(self._args.target, settings.aws)
 
     @contextmanager
     def _noted(self, store: RecordStore, plan: Plan) -> Iterator[None]:
@@ -269,6 +261,7 @@ class Deployment:
     def _finish(
         self, cloud: Cloud, store: RecordStore, plan: Plan, build: Path, shown: Progress
     ) -> None:
+        from infra.async_client import address
         from infra.outputs import fetch_report
         from infra.releases import note
 
@@ -283,7 +276,9 @@ class Deployment:
         shown.done(f"{rows} golden rows came back through the endpoint as training predicted them")
         self._look_back(cloud, plan, build)
         report = fetch_report(cloud, plan.serving.model.data, build)
-        self._done = Done(plan, cloud.address(plan.desired.project), bundle, report)
+        asynchronous = plan.serving.config.async_ is not None
+        url = address(cloud, plan.desired.project, asynchronous=asynchronous)
+        self._done = Done(plan, url, bundle, report)
 
     def _verify(self, cloud: Cloud, plan: Plan, build: Path) -> tuple[Bundle, int]:
         from infra.apply import withdraw

@@ -8,6 +8,7 @@ S3 held goes with it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from infra.commands.words import add_project, confirmed, place, typed
@@ -46,17 +47,20 @@ def run(args: argparse.Namespace) -> int:
         record = store.load()
         stays = bool(record.entries) and not args.data
         if record.deployed or (args.data and record.entries):
-            print(f"On {where} this goes:")
-            for deletion in deletions(record):
-                print(f"  {deletion.title}")
+            goes = [deletion.title for deletion in deletions(record)]
             if args.data:
-                print(f"  data, code, checkpoints and bundles under {store.prefix}")
-            if args.target == "aws" and not args.yes and not confirmed("Delete all of it?"):
-                print("Nothing was deleted. (YES=1 or --yes answers the question.)")
-                return 1
-            record = teardown(cloud, store, record, _say, lock.check)
+                goes.append(f"data, code, checkpoints and bundles under {store.prefix}")
+            asks = args.target == "aws" and not args.yes
+            print(f"On {where} {'this goes' if asks else f'{len(goes)} things go'}:")
+            if asks:
+                print("\n".join(f"  {title}" for title in goes))
+                if not confirmed("Delete all of it?"):
+                    print("Nothing was deleted. (YES=1 or --yes answers the question.)")
+                    return 1
+            say = _Told(goes if asks else ())
+            record = teardown(cloud, store, record, say, lock.check)
             if args.data:
-                wipe(cloud, store, record, _say, lock)
+                wipe(cloud, store, record, say, lock)
             print(f"{file.name} is gone.")
         else:
             print(f"{file.name} is not deployed on {where}, so nothing was deleted.")
@@ -93,5 +97,17 @@ def others(cloud: Cloud, bucket: str) -> list[str]:
     ]
 
 
-def _say(done: str) -> None:
-    print(f"  done: {done}", flush=True)
+class _Told:
+    """Tells each deletion, once: of what was listed and asked about, only how many are done."""
+
+    def __init__(self, listed: Collection[str]) -> None:
+        self._listed = listed
+        self._done = 0
+
+    def __call__(self, done: str) -> None:
+        """One is done, or left alone."""
+        if done in self._listed:
+            self._done += 1
+            print(f"  done: {self._done} of {len(self._listed)}", flush=True)
+        else:
+            print(f"  done: {done}", flush=True)

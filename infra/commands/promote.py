@@ -37,6 +37,20 @@ class Promotion(Deployment):
     command: ClassVar = "promote"
     stages: ClassVar[tuple[StageName, ...]] = ("endpoint",)
 
+    def _connect(self, settings: Settings) -> Cloud:
+        """The cloud; one that does not run serves nothing, so none is started."""
+        from infra.aws import find
+        from shared.errors import DeploymentError
+
+        cloud = find(self._args.target, settings.aws)
+        if cloud is None:
+            raise DeploymentError(
+                "the local cloud is not running, so no version serves that could be promoted",
+                where=f"endpoint {settings.name}",
+                cure=f"Deploy it: {typed('deploy', self._args)}",
+            )
+        return cloud
+
     def _plan(self, settings: Settings, cloud: Cloud) -> Plan:
         from infra.observe import endpoint, variants
         from infra.prepare import prepare
@@ -63,4 +77,4 @@ class Promotion(Deployment):
                 where=f"model {candidate.model}",
                 cure=f"Try that one first: {deploy}",
             )
-        return plan
+        return plan.only(*self.stages)

@@ -54,7 +54,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def before(place: Place) -> dict[str, Said]:
     """What commands say before anything is deployed; no local cloud is started by them."""
     said = {
-        name: place.run(name) for name in ("plan", "status", "logs", "invoke", "openapi", "destroy")
+        name: place.run(name)
+        for name in ("plan", "status", "logs", "invoke", "openapi", "promote", "destroy")
     }
     assert local.find(place.directory / "cloud") is None
     return said
@@ -71,6 +72,11 @@ def test_before_a_deployment_the_plan_is_to_create_everything(before: dict[str, 
     assert before["plan"].code == 0
     assert "not running" in before["plan"].out
     assert "does not exist" in before["plan"].out
+
+
+def test_before_a_deployment_there_is_nothing_to_promote(before: dict[str, Said]) -> None:
+    assert before["promote"].code == 1
+    assert "the local cloud is not running, so no version serves" in before["promote"].err
 
 
 @pytest.mark.parametrize("name", ["status", "logs", "destroy"])
@@ -188,12 +194,19 @@ def test_invoke_takes_a_row_of_the_data_and_says_how_to_do_it_elsewhere(
 
 
 def test_the_boto3_lines_that_invoke_prints_work(deployed: Said, place: Place) -> None:
-    out = place.run("invoke").out
-    program = out.split("which .venv/bin/python has:\n\n")[1].split("\n\nThe same")[0]
+    program, _ = printed(place.run("invoke").out)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert json.loads(done.stdout)["predictions"]
+
+
+def printed(said: str) -> tuple[str, str]:
+    """The programs for Python and for the shell that invoke printed."""
+    python, shell = said.split("which .venv/bin/python has:\n\n")[1].split(
+        "\n\nThe same with curl:\n\n"
+    )
+    return python, shell
 
 
 def test_invoke_takes_a_row_of_ones_own_or_a_file(deployed: Said, place: Place) -> None:
@@ -357,7 +370,17 @@ def test_an_endpoint_becomes_asynchronous_and_scaled_and_real_time_again(
     assert "update scaling policy small-wake-" in place.run("deploy").out
     assert "Drift" not in place.run("status").out
     assert "No changes" in place.run("deploy").out
-    assert '"label"' in place.run("invoke").out
+    out = place.run("invoke").out
+    assert "/endpoints/small/async-invocations" in out
+    for interpreter, program in zip(([sys.executable], ["sh"]), printed(out), strict=True):
+        done = subprocess.run(
+            [*interpreter, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert '"predictions"' in done.stdout, done.stderr
+    shown = place.run("status").out
+    assert re.search(r"mode +async, answers to s3://\S+/small/async/out", shown)
+    assert re.search(r"instances +1 of 1 wanted, scaled within 1 to 2", shown)
+    assert re.search(r"backlog +\d+ requests", shown)
     file.write_text(TOML)
     assert "cannot become realtime" in place.run("plan").out
     said = place.run("deploy")
@@ -468,10 +491,20 @@ def test_a_version_is_tried_beside_the_old_one_and_promoted(deployed: Said, plac
     told = evidence(place, said.out)
     assert told["golden_after"]["agreed"] == told["golden_after"]["rows"]
     shown = place.run("status").out
-    assert re.search(r"AllTraffic +small-\w+: 80% of the answers", shown)
-    assert re.search(r"Candidate +small-\w+: 20% of the answers; .* [1-9]\d* requests, 0", shown)
+    assert re.search(r"AllTraffic +small-\w+ \(release \d+\): 80% of the answers", shown)
+    candidate = (
+        r"Candidate +small-\w+ \(release \d+\): 20% of the answers; ml.c5.4xlarge, 1 of 1 wa"
+    )
+    assert re.search(rf"{candidate}nted; since \S+ \S+ UTC [1-9]\d* requests, 0", shown)
+    out = place.run("invoke").out
+    python, _ = printed(out)
+    answered = re.search(r"from model \w+ \((AllTraffic|Candidate)\)", out)
+    assert answered is not None
+    assert f'TargetVariant="{answered[1]}"' in python
+    assert "AllTraffic 80%, Candidate 20%" in out
     said = place.run("promote")
     assert said.code == 0, said.err
+    assert "upload" not in said.out
     shown = place.run("status").out
     assert "Candidate" not in shown
     assert "1 × ml.c5.4xlarge" in shown
@@ -489,7 +522,7 @@ def test_a_shadow_gets_copies_and_rollback_brings_the_release_before_back(
     assert said.code == 0, said.err
     assert place.run("invoke").code == 0
     shown = place.run("status").out
-    assert re.search(r"Candidate +small-\w+: copies of 100% of the requests", shown)
+    assert re.search(r"Candidate +small-\w+ \(release \d+\): copies of 100% of the requests", shown)
     said = place.run("rollback")
     file.write_text(good)
     assert said.code == 0, said.err
@@ -574,7 +607,10 @@ def test_a_second_deploy_waits_for_the_first_and_then_finds_everything_there(
     gate = place.directory / "gate"
     gate.touch()
     (place.directory / "train.py").write_text(TRAIN + "print('two at once')\n")
-    with deploying(place, until="trial 1/1") as first, deploying(place, until="waits") as second:
+    with (
+        deploying(place, until="trial 1/1") as first,
+        deploying(place, until=f"process {first.pid}") as second,
+    ):
         gate.unlink()
         out, err = first.communicate(timeout=60)
         assert first.returncode == 0, err
@@ -611,6 +647,6 @@ def test_destroy_deletes_it_and_stops_the_cloud_in_which_nothing_else_lives(
 ) -> None:
     said = place.run("destroy")
     assert said.code == 0, said.err
-    assert "endpoint small" in said.out
+    assert said.out.count("endpoint small\n") == 1
     assert "it is stopped" in said.out
     assert local.find(place.directory / "cloud") is None

@@ -73,6 +73,19 @@ def test_destroy_with_yes_deletes_and_says_what_stays(cloud: FakeCloud, file: Pa
     assert f"s3://{BUCKET}/small/" in said.out
 
 
+def test_destroy_tells_each_name_once(
+    cloud: FakeCloud, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.commands.destroy.confirmed", lambda question: True)
+    asked = run("destroy", file, "--data")
+    assert asked.code == 0, asked.err
+    assert asked.out.count("model small-111111111111") == 1
+    assert "done: 1 of 6" in asked.out
+    assert "done: 6 of 6" in asked.out
+    RecordStore(cloud, BUCKET, "small").save(Record("small").having(ENTRIES))
+    assert run("destroy", file, "--yes").out.count("model small-111111111111") == 1
+
+
 def test_destroy_with_the_data_leaves_nothing_in_s3(cloud: FakeCloud, file: Path) -> None:
     cloud.objects["small/checkpoints/1"] = b"x"
     assert run("destroy", file, "--yes", "--data").code == 0
