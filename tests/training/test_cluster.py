@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,13 +23,13 @@ from training import train
 pytestmark = pytest.mark.slow
 PATIENCE = 240
 """Seconds after which a host is given up; none takes a fifth of it."""
-SETTINGS = {**jobs.QUICK, "dropout": 0.0, "l2": 1e-3, "batch_size": 33}
+SETTINGS = {**jobs.QUICK, "dropout": 0.0, "l2": 1e-3, "batch_size": 33, "epochs": 4}
 
 
-def cluster_of(base: Path, count: int, settings: Mapping[str, object] = SETTINGS) -> list[Path]:
+def cluster_of(base: Path, count: int) -> list[Path]:
     """The trees of the hosts of one job; all have the same data and the same order of hosts."""
     hosts = [f"algo-{number}" for number in range(1, count + 1)]
-    trees = [jobs.tree(base / host, hyperparameters=settings) for host in hosts]
+    trees = [jobs.tree(base / host, hyperparameters=SETTINGS) for host in hosts]
     for host, tree in zip(hosts, trees, strict=True):
         told = json.dumps({"current_host": host, "hosts": hosts})
         (tree / "input/config/resourceconfig.json").write_text(told)
@@ -68,12 +70,25 @@ def losses(printed: str) -> list[float]:
     return [float(number) for epoch in found for number in epoch]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A job of two hosts that has ended: their trees, and what they printed."""
+
+    trees: list[Path]
+    printed: list[str]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    trees = cluster_of(tmp_path_factory.mktemp("pair"), 2)
+    return Pair(trees, run(trees))
+
+
 def test_two_hosts_have_the_epoch_losses_of_one_and_only_the_first_one_writes(
-    tmp_path: Path,
+    pair: Pair, tmp_path: Path
 ) -> None:
-    (one,) = run(cluster_of(tmp_path / "one", 1))
-    first, second = cluster_of(tmp_path / "two", 2)
-    leader, follower = run([first, second])
+    (one,) = run(cluster_of(tmp_path, 1))
+    (first, second), (leader, follower) = pair.trees, pair.printed
     assert losses(leader) == pytest.approx(losses(one), abs=1e-3)
     assert len(losses(leader)) == 2 * SETTINGS["epochs"]  # type: ignore[operator]
     assert (first / "model/manifest.json").exists()
@@ -83,10 +98,11 @@ def test_two_hosts_have_the_epoch_losses_of_one_and_only_the_first_one_writes(
 
 
 def test_hosts_with_checkpoints_of_different_epochs_go_on_from_the_one_that_all_have(
-    tmp_path: Path,
+    pair: Pair, tmp_path: Path
 ) -> None:
-    first, second = trees = cluster_of(tmp_path, 2, {**SETTINGS, "epochs": 4})
-    whole, _ = run(trees)
+    first, second = trees = [tmp_path / tree.name for tree in pair.trees]
+    for ended, tree in zip(pair.trees, trees, strict=True):
+        shutil.copytree(ended, tree)
     kept = first / "checkpoints"
     for file in sorted(kept.rglob("*.*")):
         late = "epoch-0004" in file.name
@@ -96,7 +112,7 @@ def test_hosts_with_checkpoints_of_different_epochs_go_on_from_the_one_that_all_
             copy.write_bytes(file.read_bytes())
     again, _ = run(trees)
     assert "going on after epoch 3" in again
-    assert losses(again) == losses(whole)[-2:]
+    assert losses(again) == losses(pair.printed[0])[-2:]
 
 
 @pytest.mark.parametrize(
