@@ -33,6 +33,7 @@ from infra.commands import (
     status,
     tune,
 )
+from infra.commands.usage import Parser
 from shared.errors import KitError
 
 COMMANDS = {
@@ -56,9 +57,9 @@ COMMANDS = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line."""
-    root = argparse.ArgumentParser(
+    root = Parser(
         prog="python -m infra",
         description="From a table of data to a tuned Keras network behind a SageMaker endpoint.",
         epilog="Help on one of them: python -m infra help deploy",

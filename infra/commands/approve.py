@@ -11,6 +11,7 @@ import getpass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from infra.commands.usage import whole
 from infra.commands.words import add_project, opened, typed
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The options of approve."""
     add_project(parser)
-    parser.add_argument("--version", type=int, metavar="N", help="the version's number")
+    parser.add_argument(
+        "--version", type=whole("make approve VERSION=3"), metavar="N", help="the version's number"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from infra.commands.usage import whole
 from infra.commands.words import add_project, add_yes, confirmed, facts, place, typed
 from infra.package import short
 from infra.steps import STAGES, StageName
@@ -42,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_yes(parser)
     parser.add_argument(
         "--version",
-        type=int,
+        type=whole("make deploy VERSION=3"),
         metavar="N",
         help="let a registered version serve, in place of what the project asks for",
     )

@@ -9,6 +9,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
+from infra.commands.usage import whole
 from infra.commands.words import add_project, opened
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     only.add_argument("--training", action="store_true", help="the last training job's log alone")
     only.add_argument("--endpoint", action="store_true", help="the endpoint's log alone")
     parser.add_argument(
-        "--lines", type=int, default=30, metavar="N", help="lines of each (default: %(default)s)"
+        "--lines",
+        type=whole("--lines 100"),
+        default=30,
+        metavar="N",
+        help="lines of each (default: %(default)s)",
     )
     parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from infra.commands.usage import whole
 from infra.commands.words import add_project, add_yes, confirmed, opened, typed
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_project(parser)
     parser.add_argument(
         "--to",
-        type=int,
+        type=whole("make rollback TO=2"),
         metavar="NUMBER",
         help="of the release, as status lists them (default: the one before)",
     )

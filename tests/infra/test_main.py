@@ -41,6 +41,38 @@ def test_an_unknown_command_is_a_usage_error() -> None:
     assert "deploy" in said.err
 
 
+MISTYPED = {
+    "a release in words": (
+        ("rollback", "--to", "abc"),
+        "TO (--to): 'abc' is no whole number, 1 or more. For example: make rollback TO=2",
+    ),
+    "a release before the first": (("rollback", "--to", "0"), "'0' is no whole number, 1 or more"),
+    "a version in words": (
+        ("deploy", "--version", "x"),
+        "VERSION (--version): 'x' is no whole number, 1 or more. For example: make deploy",
+    ),
+    "a version to approve": (("approve", "--version", "v3"), "For example: make approve VERSION=3"),
+    "lines in words": (("logs", "--lines", "all"), "For example: --lines 100"),
+    "another target": (
+        ("plan", "--target", "gcp"),
+        "TARGET (--target): 'gcp' is none of local, aws. For example: TARGET=local",
+    ),
+    "an unknown option": (("plan", "--fast"), "unrecognized arguments: --fast."),
+    "a missing option": (("init", "--data", "a.csv"), "are required: --label."),
+    "an unknown command": (("deplyo",), "there is no command 'deplyo'. Did you mean 'deploy'?"),
+}
+
+
+@pytest.mark.parametrize("name", MISTYPED)
+def test_what_is_typed_wrong_is_answered_in_one_line_with_what_to_give(name: str) -> None:
+    words, told = MISTYPED[name]
+    said = command(*words)
+    assert (said.code, said.out) == (2, "")
+    assert told in said.err
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+
+
 def test_help_loads_nothing_heavy() -> None:
     program = (
         "import sys\n"

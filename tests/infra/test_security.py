@@ -113,7 +113,7 @@ def test_another_network_is_another_model_and_not_another_training(
     assert moved.job.name(1) == secured.job.name(1)
 
 
-@pytest.mark.parametrize("instance", ["ml.m5d.large", "ml.g5.xlarge", "ml.p4d.24xlarge"])
+@pytest.mark.parametrize("instance", ["ml.g4dn.xlarge", "ml.g5.xlarge", "ml.p4d.24xlarge"])
 def test_disks_of_the_machine_itself_take_no_key(tmp_path: Path, instance: str) -> None:
     toml = projects.TOML.replace("[training]", f'[training]\ninstance = "{instance}"')
     want = wanted(tmp_path, toml=f'{toml}{AWS}\n[endpoint]\ninstance = "{instance}"\n')
