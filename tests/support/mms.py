@@ -5,6 +5,7 @@ They need Java, and live in an environment of their own: what they pin has no pl
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -49,9 +50,11 @@ model_server.start_model_server()
 
 def environment() -> Path:
     """The folder of the programs of the toolkit's environment, which is made once."""
-    if not (ENVIRONMENT / "toolkit.stamp").exists():
-        install = (sys.executable, ROOT / "requirements" / "install.py")
-        subprocess.run([*install, ENVIRONMENT, REQUIREMENTS], check=True)
+    with REQUIREMENTS.open() as wanted:
+        fcntl.flock(wanted, fcntl.LOCK_EX)  # two of the suite's workers may want it at once
+        if not (ENVIRONMENT / "toolkit.stamp").exists():
+            install = (sys.executable, ROOT / "requirements" / "install.py")
+            subprocess.run([*install, ENVIRONMENT, REQUIREMENTS], check=True)
     return ENVIRONMENT / "bin"
 
 
