@@ -185,7 +185,7 @@ def test_requests_wait_for_the_first_instance(bench: Bench, endpoint: str) -> No
         )
         return [each["Maximum"] for each in found["Datapoints"] if each["Maximum"] > 0]
 
-    assert until(told, bool) == [1.0]
+    assert set(until(told, bool)) == {1.0}  # a minute may end in between
     scale(bench, endpoint, 1)
     found = [content_of(bench, each["OutputLocation"]) for each in answers]
     assert found == [b"waited %d" % number for number in range(5)]
