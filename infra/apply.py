@@ -107,7 +107,8 @@ def _outcome(plan: Plan, stage: StageName) -> str:
     if stage == "endpoint":
         return f"endpoint {plan.serving.endpoint.name} is InService"
     objects = [step for step in plan.of(stage) if step.kind == "object"]
-    return f"{len(objects)} files, in s3://{plan.desired.bucket.name}/{plan.desired.project}/"
+    files = "1 file" if len(objects) == 1 else f"{len(objects)} files"
+    return f"{files}, in s3://{plan.desired.bucket.name}/{plan.desired.project}/"
 
 
 def withdraw(plan: Plan, executor: Executor, failure: KitError) -> None:

@@ -100,6 +100,8 @@ def split(plan: Plan, record: Record) -> tuple[list[Difference], list[str]]:
             drift.append(Difference(step.kind, step.name, what))
         else:
             pending.append(step.title)
+    if plan.waits:
+        pending.append("wait for an approval (make approve)")
     return drift, pending
 
 

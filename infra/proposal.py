@@ -46,7 +46,7 @@ def traffic(plan: Plan) -> str:
     steps = [step for step in plan.of("endpoint") if step.kind == "endpoint"]
     actions = [step.action for step in steps]
     if "update" in actions:
-        return "Traffic moves to the new version. " + _rollout(plan)
+        return _beside(plan) or "Traffic moves to the new version. " + _rollout(plan)
     if "replace" in actions:
         serves = any(step.traffic for step in steps)  # it did not fail: it is to be another mode's
         why = "is deleted and" if serves else "has failed and is"
@@ -66,6 +66,19 @@ def rejected(plan: Plan) -> str:
     if plan.version is None or plan.waits:
         return f"{asked}, and no other is approved: nothing is rolled out."
     return f"{asked}: version {plan.version.number}, which is approved, serves."
+
+
+def _beside(plan: Plan) -> str:
+    """What a version gets that is put beside the one that serves; else nothing."""
+    variants = plan.serving.config.variants
+    if len(variants) == 1:
+        return ""
+    newest = variants[-1]
+    share = f"{newest.weight / sum(one.weight for one in variants if not one.shadow):.0%}"
+    gets = f"{share} of the traffic moves to the new version, the rest stays with the old one"
+    if newest.shadow:
+        gets = f"Traffic stays with the old version; the new one gets copies of {share} of it"
+    return f"{gets}. Two fleets are paid for until promote or rollback. There is no gap."
 
 
 def _rollout(plan: Plan) -> str:

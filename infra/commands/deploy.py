@@ -359,11 +359,12 @@ class Deployment:
         else:
             head = f"No changes: {name} is InService and verified ({took})."
         report = os.path.relpath(self._done.report) if self._done.report else "none"
+        own = not plan.desired.kept and not plan.desired.chosen
         rows = [
             ("endpoint", name),
             ("address", self._done.address),
             *scores(bundle.manifest.metrics),
-            ("checkpoints", plan.desired.job.checkpoints),
+            *([("checkpoints", plan.desired.job.checkpoints)] if own else []),
             ("bundle", f"{plan.serving.model.data} (digest {short(bundle.manifest.digest)})"),
             ("report", report),
             *(self._evidence.rows() if self._evidence else []),

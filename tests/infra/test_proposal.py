@@ -35,6 +35,11 @@ def seen(directory: Path, status: str) -> Plan:
     cloud.endpoints["small"]["EndpointStatus"] = status
     return planned(cloud, want)
 
+BESIDE = {
+    "shadow = { share = '20%' }": "Traffic stays with the old version; the new one gets copies of 20%",
+    "ab = { share = '10%' }": "10% of the traffic moves to the new version, the rest stays",
+}
+
 
 @pytest.mark.parametrize("way", WAYS)
 def test_an_update_says_how_the_traffic_moves(tmp_path: Path, way: str) -> None:
@@ -42,6 +47,13 @@ def test_an_update_says_how_the_traffic_moves(tmp_path: Path, way: str) -> None:
     assert "moves to the new version" in said
     assert WAYS[way] in said
     assert "o gap" in said
+
+
+@pytest.mark.parametrize("way", BESIDE)
+def test_a_version_beside_the_old_one_says_what_it_gets(tmp_path: Path, way: str) -> None:
+    said = traffic(update(tmp_path, projects.TOML + f"[endpoint]\n{way}\n"))
+    assert said.startswith(BESIDE[way])
+    assert "promote or rollback" in said
 
 
 def test_where_nothing_changes_no_traffic_is_touched(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from botocore.validate import validate_parameters
 from infra import project
 from infra.apply import CloudExecutor, apply
 from infra.commands import approve
+from infra.drift import split
 from infra.observe import observe
 from infra.plan import Plan, plan
 from infra.prepare import prepare
 from infra.progress import Lines
 from infra.proposal import rejected
-from infra.record import RecordStore
+from infra.record import Record, RecordStore
 from infra.registry import Chosen, chosen, publish_metrics, versions
 from infra.registry import approve as approving
 from infra.releases import note
@@ -137,6 +138,7 @@ def test_where_approval_is_asked_for_a_version_is_registered_and_nothing_rolled_
     again = planned(cloud, asking)
     assert again.waits
     assert again.steps == ()
+    assert split(again, Record("small"))[1] == ["wait for an approval (make approve)"]
 
 
 def test_after_the_approval_the_same_version_is_rolled_out(

@@ -185,7 +185,9 @@ def test_a_model_that_wins_serves_and_deploy_keeps_it(place: Deployed) -> None:
     assert "small: the new model serves and is verified" in said.out
     assert place.line("bundle") != before
     assert place.line("retrained").startswith("from small-")
-    assert "No changes: small is InService" in place.run("deploy").out
+    again = place.run("deploy").out
+    assert "No changes: small is InService" in again
+    assert "checkpoints" not in again  # the project's own job's, not the retraining's
     assert place.run("plan").out.rstrip().endswith("No changes.")
 
 
