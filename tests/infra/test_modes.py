@@ -315,21 +315,6 @@ def asynchronous(answer: bytes | None, failure: bytes | None = None) -> tuple[As
     return AsyncClient("small", cloud, "s3://bucket/small/async/out", clock, sleep), clock
 
 
-def test_invoke_tells_of_an_asynchronous_endpoint_only_the_call_that_it_answers(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answer = b'{"predictions": [{"value": 1.0}], "model_version": "abc"}'
-    client, _ = asynchronous(answer)
-    monkeypatch.setattr("infra.async_client.client_of", lambda cloud, name: client)
-    monkeypatch.setattr("infra.aws.find", lambda target, settings: FakeCloud())
-    args = argparse.Namespace(project="examples/flights", target="local", data='{"a": 1}')
-    assert invoke.run(args) == 0
-    said = capsys.readouterr().out
-    assert "InvokeEndpointAsync" in said
-    assert "curl" not in said
-    assert "invoke_endpoint(" not in said
-
-
 def test_an_answer_that_comes_later_is_waited_for() -> None:
     text = json.dumps({"predictions": [{"value": 1.5}], "model_version": "0123"})
     answer = asynchronous(text.encode())[0].predict([{"a": 1}])

@@ -35,8 +35,9 @@ def seen(directory: Path, status: str) -> Plan:
     cloud.endpoints["small"]["EndpointStatus"] = status
     return planned(cloud, want)
 
+
 BESIDE = {
-    "shadow = { share = '20%' }": "Traffic stays with the old version; the new one gets copies of 20%",
+    "shadow = { share = '20%' }": "Traffic stays with the old version; the new one gets copies of",
     "ab = { share = '10%' }": "10% of the traffic moves to the new version, the rest stays",
 }
 
