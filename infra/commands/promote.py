@@ -77,4 +77,4 @@ class Promotion(Deployment):
                 where=f"model {candidate.model}",
                 cure=f"Try that one first: {deploy}",
             )
-        return plan.only(*self.stages)
+        return plan.only(*self.stages, "after")

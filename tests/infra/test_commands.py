@@ -379,7 +379,7 @@ def test_an_endpoint_becomes_asynchronous_and_scaled_and_real_time_again(
         assert '"predictions"' in done.stdout, done.stderr
     shown = place.run("status").out
     assert re.search(r"mode +async, answers to s3://\S+/small/async/out", shown)
-    assert re.search(r"instances +1 of 1 wanted, scaled within 0 to 2", shown)
+    assert re.search(r"instances +\d of \d wanted, scaled within 0 to 2\n", shown), shown
     assert re.search(r"backlog +\d+ requests", shown)
     file.write_text(TOML)
     assert "cannot become realtime" in place.run("plan").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from infra.observe import Observed, ObservedEndpoint, ObservedJob
 from infra.plan import Plan, plan
 from infra.proposal import table
 from infra.serving import Variant
+from infra.steps import Step
 from shared.errors import DeploymentError
 from tests.support.deployments import wanted
 from tests.support.fake_cloud import FakeCloud
@@ -29,7 +31,9 @@ def whole(tmp_path: Path) -> Plan:
         jobs=(ObservedJob(want.job.name(1), "Completed", bundle=True),),
         endpoint=ObservedEndpoint("small", "InService", RUNNING),
     )
-    return plan(want, seen)
+    made = plan(want, seen)
+    follows = Step("after", "delete", "alarm", "old-one", "watched a version that serves no more")
+    return replace(made, steps=(*made.steps, follows))
 
 
 @pytest.fixture
@@ -60,9 +64,10 @@ def test_only_the_steps_that_promote_does_are_planned_and_shown(
 ) -> None:
     assert {step.stage for step in whole.steps} >= {"upload", "endpoint"}
     made = promoted(tmp_path, cloud)
-    assert made.steps == whole.of("endpoint")
+    assert made.steps == (*whole.of("endpoint"), *whole.of("after"))
     shown = table(made)
     assert "update" in shown
+    assert "old-one" in shown
     assert "role" not in shown
     assert "keep" not in shown
 
