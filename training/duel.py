@@ -2,7 +2,8 @@
 
 Both answer the same rows, so what is judged is their difference, and its standard error comes from
 a paired bootstrap: the rows are drawn again, with replacement, for both alike. The challenger
-takes the place only where it wins by the margin and by more than chance.
+takes the place only where it wins by the margin and by more than chance, and answers better than
+one that always says the same: on rows whose target is wrong the worse model may be ahead.
 
 Here: chance, the verdict and its words. Not here: the score that decides (evaluation/measures.py).
 """
@@ -100,6 +101,14 @@ def decide(
         "new rows"
     )
     verdict = _verdict(won, chance, needed, settings.margin, relative=not by.higher_is_better)
+    wins = won >= settings.margin and won > needed
+    same = _of_one_answer(target, truth)
+    useful = new > same if by.higher_is_better else new < same
+    if wins and not useful:
+        verdict += (
+            f", but always the same answer would do as well ({_NAMES[by.name]} {same:.5g}): look "
+            "whether the new rows' target is right"
+        )
     return Decision(
         metric=by.name,
         champion=old,
@@ -107,9 +116,18 @@ def decide(
         gain=won,
         chance=chance,
         rows=rows,
-        deploy=won >= settings.margin and won > needed,
+        deploy=wins and useful,
         words=f"{head}; {verdict}",
     )
+
+
+def _of_one_answer(target: Target, truth: Array) -> float:
+    """The headline of the best answer that is the same for all rows."""
+    if target.task == "binary":
+        return 0.5
+    if target.task == "multiclass":
+        return float(np.bincount(truth).max() / len(truth))
+    return float(np.std(truth))
 
 
 def remembered(decision: Decision, champion: Scores, challenger: Scores, rows: int) -> str:

@@ -53,6 +53,21 @@ def test_a_clear_win_deploys_and_says_by_how_much_on_how_many_rows() -> None:
         assert part in decision.words
 
 
+def test_who_is_no_better_than_always_the_same_answer_does_not_win() -> None:
+    truth = np.random.default_rng(0).integers(0, 2, 1500)
+    decision = duel.decide(
+        LATE,
+        TargetTransform("binary"),
+        truth,
+        champion=1 - scores(truth, 1.0, 1),
+        challenger=1 - scores(truth, 3.0, 2),
+        settings=SETTINGS,
+    )
+    assert decision.gain > 0.1
+    assert not decision.deploy
+    assert "always the same answer would do as well (AUC 0.5)" in decision.words
+
+
 def test_a_loss_keeps_the_champion() -> None:
     decision = binary(1.0, 2.0)
     assert not decision.deploy
