@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import flights, large, load, overload, running
+from benchmarks import flights, large, load, overload, running, stalls
 from benchmarks.figures import Figure, report
 from benchmarks.servers import SERVERS
 from benchmarks.turns import WORKERS, Measured, Requests, compare
@@ -140,6 +140,7 @@ def machine() -> str:
             theirs,
             f"load of the last minute: {busy:.2f}"
             + ("; THE MACHINE IS NOT IDLE" if busy > 0.5 else ""),
+            stalls.told(),
         ]
     )
 
