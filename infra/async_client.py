@@ -91,7 +91,7 @@ class AsyncClient(Client):
                 raise DeploymentError(
                     failure.decode("utf-8", "replace")[:500],
                     where=f"endpoint {self.endpoint}",
-                    cure="Its log says more: python -m infra logs --endpoint",
+                    cure="Its log says more: `make logs`, with the same PROJECT and TARGET",
                 )
             if self._clock() - started > PATIENCE:
                 raise DeploymentError(

@@ -121,7 +121,7 @@ class Client:
             f"the container answered {status}: {message}"
             + (f" (request {request})" if request else ""),
             where=f"endpoint {self.endpoint}",
-            cure="Its log says more: python -m infra logs --endpoint",
+            cure="Its log says more: `make logs`, with the same PROJECT and TARGET",
         )
 
 

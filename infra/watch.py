@@ -246,7 +246,7 @@ class Watch:
 
     def _evidence(self, group: str, prefix: str, flag: str, reason: str) -> str:
         """What the reason means, and the last lines of the log."""
-        more = f"More of the log: .venv/bin/python -m infra logs {flag} --lines 1000"
+        more = f"More of the log: .venv/bin/python -m infra logs {flag} --lines 1000 --project DIR"
         try:
             lines = last_lines(self._cloud, group, prefix, _SHOWN_LINES, self._rolling.began)
         except Exception as error:
