@@ -88,7 +88,11 @@ def test_a_deployment_registers_what_it_trained_with_scores_and_where_it_comes_f
     assert entries.of("model package") == (made["ModelPackageArn"],)
 
 
-@pytest.mark.parametrize("content", [None, b"damaged", archive({"report.html": ""})])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"damaged", archive({"report.html": ""})],
+    ids=["nothing", "damaged", "no scores"],  # an archive's bytes hold the time
+)
 def test_a_job_that_left_no_scores_is_registered_without(
     cloud: FakeCloud, want: Desired, tmp_path: Path, content: bytes | None
 ) -> None:
