@@ -130,7 +130,8 @@ class Recorder:
 
     def _step(self, number: int) -> None:
         """One step of counting and telling: requests have their turn between two."""
-        self._waiting = number > 0 and self._waiting
+        if number == 0:
+            self._waiting = False
         steps = (self._count, self._look, self._flushed)
         steps[number]()
         if number + 1 < len(steps):
