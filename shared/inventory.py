@@ -7,12 +7,16 @@ wait or read without end. Here: names, kinds, sizes and digests. Not here: what 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from shared import archives, documents, files
 from shared.errors import BundleError
+
+_COMPILED = re.compile(r"code/(.+/)?__pycache__/[^/]+\.pyc(\.[0-9]+)?", re.DOTALL)
+"""Python writes such a file with a number behind its name first, then renames it."""
 
 
 class Inventory:
@@ -101,6 +105,5 @@ class Inventory:
 
 def _beside(name: str) -> bool:
     """Whether something may be there that is not the bundle's."""
-    *folders, last = name.split("/")
-    compiled = folders[:1] == ["code"] and folders[-1] == "__pycache__" and last.endswith(".pyc")
-    return compiled or last.startswith(".") or name == "lost+found"
+    hidden = name.rpartition("/")[2].startswith(".")
+    return hidden or name == "lost+found" or _COMPILED.fullmatch(name) is not None

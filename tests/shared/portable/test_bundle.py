@@ -102,6 +102,7 @@ def test_every_missing_file_is_refused_by_name(written: Bundle, copy: Path) -> N
         "code/extra.py",
         "code/__pycache__/extra.py",
         "code/extra.pyc",
+        "code/__pycache__/extra.pyc.new",
         "__pycache__/extra.pyc",
         "1/saved_model.pb",
     ],
@@ -115,7 +116,14 @@ def test_an_extra_file_is_refused_by_name(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".mms", ".hidden/deep/file", "code/.DS_Store", "code/__pycache__/inference.pyc"]
+    "name",
+    [
+        ".mms",
+        ".hidden/deep/file",
+        "code/.DS_Store",
+        "code/__pycache__/inference.pyc",
+        "code/shared/__pycache__/bundle.cpython-311.pyc.140417535444288",
+    ],
 )
 def test_what_a_platform_leaves_beside_the_files_is_not_even_opened(
     written: Bundle, copy: Path, name: str
