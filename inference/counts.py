@@ -3,7 +3,7 @@
 Each worker owns one numbered place, a lock and a JSON file in a folder of the server's own, in
 memory where there is such a file system. The kernel lets the lock go when a worker ends, however it
 does; its successor takes the place and goes on from the counts that it finds, so that totals never
-fall. What a killed worker had not written yet, a quarter of a second, is lost.
+fall. What a killed worker had not written yet, a fraction of a second, is lost.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """What one worker counts: requests, rows, times of the stages, quality of the data.
 
 The hot path appends numbers to an array; a quarter of a second later, and off that path, they are
-counted with numpy, in steps between which requests have their turn. Here: recording and counting.
+counted with numpy, in short steps between which requests have their turn: every request that comes
+during a step waits for its end, and a millisecond, four times a second, shows in the 99th
+percentile. Here: recording and counting.
 Not here: where the counts of all workers come together (counts.py), how they are written
 (prometheus.py, emf.py), what is counted about the values of rows (quality.py).
 """
@@ -11,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,6 +38,9 @@ BOUNDS = np.array(
 
 FLUSH_SECONDS = 0.25
 
+STEP_SECONDS = 0.01
+"""Between two steps of counting: what a step kept waiting is answered long before the next."""
+
 SAMPLE = 64
 """Requests between two flushes whose values are looked at; where there are more, a sample."""
 
@@ -46,6 +51,7 @@ _OWN, _COMMON = 4, 6
 """Numbers kept of each request, and of those that were answered together."""
 _NANOSECONDS = (BOUNDS * 1e9).astype(np.int64)
 _CLASSES = len(BOUNDS) + 1
+_ENDED = object()
 _OWN_STAGES, _COMMON_STAGES = (0, 1, 6), (2, 3, 4, 5)
 
 
@@ -91,6 +97,7 @@ class Recorder:
         self._sample: list[tuple[handler.Model, handler.Answer]] = []
         self._sampled = 0
         self._waiting = False
+        self._round: Iterator[None] = iter(())
         found = found or {}
         self.answered, self.rows = found.get("answered", 0), found.get("rows", 0)
         self.errors: Counter[tuple[int, str]] = Counter(
@@ -126,38 +133,50 @@ class Recorder:
 
     def _wait(self) -> None:
         self._waiting = True
-        self._loop.call_later(FLUSH_SECONDS, self._step, 0)
+        self._loop.call_later(FLUSH_SECONDS, self._step, True)
 
-    def _step(self, number: int) -> None:
-        """One step of counting and telling: requests have their turn between two."""
-        if number == 0:
+    def _step(self, begins: bool) -> None:
+        """Begin a round of counting, or go on with it; at its end the counts are told."""
+        if begins:
             self._waiting = False
-        steps = (self._count, self._look, self._flushed)
-        steps[number]()
-        if number + 1 < len(steps):
-            self._loop.call_soon(self._step, number + 1)
+            self._finish()
+            self._round = self._count()
+        if next(self._round, _ENDED) is _ENDED:
+            self._flushed()
+        else:
+            self._loop.call_later(STEP_SECONDS, self._step, False)
+
+    def _finish(self) -> None:
+        """All that is left of the round under way."""
+        for _ in self._round:
+            pass
 
     def flush(self) -> None:
         """Count what was recorded since the last time."""
-        self._count()
-        self._look()
+        self._finish()
+        self._round = self._count()
+        self._finish()
 
-    def _count(self) -> None:
-        """Requests, rows and times."""
+    def _count(self) -> Iterator[None]:
+        """Count requests, rows, times and values; between two steps others may have their turn."""
         each, self._each = self._each, array("q")
         common, self._common = self._common, array("q")
-        if not each:
-            return
-        rows, begun, read, parsed = np.frombuffer(each, np.int64).reshape(-1, _OWN).T
-        batches = np.frombuffer(common, np.int64).reshape(-1, _COMMON)
-        requests, stages, written = batches[:, 0], batches[:, 1:-1], batches[:, -1]
-        own = [read - begun, parsed - read, np.repeat(written, requests) - begun]
-        for stage, times in zip(_OWN_STAGES, own, strict=True):
-            self._add(stage, times, None)
-        for stage, times in zip(_COMMON_STAGES, stages.T, strict=True):
-            self._add(stage, times, requests)
-        self.answered += len(rows)
-        self.rows += int(rows.sum())
+        sample, self._sample, self._sampled = self._sample, [], 0
+        if each:
+            rows, begun, read, parsed = np.frombuffer(each, np.int64).reshape(-1, _OWN).T
+            batches = np.frombuffer(common, np.int64).reshape(-1, _COMMON)
+            requests, stages, written = batches[:, 0], batches[:, 1:-1], batches[:, -1]
+            self.answered += len(rows)
+            self.rows += int(rows.sum())
+            own = [read - begun, parsed - read, np.repeat(written, requests) - begun]
+            yield
+            for stage, times in zip(_OWN_STAGES, own, strict=True):
+                self._add(stage, times, None)
+                yield
+            for stage, times in zip(_COMMON_STAGES, stages.T, strict=True):
+                self._add(stage, times, requests)
+            yield
+        yield from self.quality.steps(sample)
 
     def _add(
         self,
@@ -171,11 +190,6 @@ class Recorder:
         self.times[stage] += counted.astype(np.int64)
         total = times.sum() if requests is None else times @ requests
         self.sums[stage] += total * 1e-9
-
-    def _look(self) -> None:
-        """The values of a sample."""
-        sample, self._sample, self._sampled = self._sample, [], 0
-        self.quality.count(sample)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything counted so far, as JSON has it."""

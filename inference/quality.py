@@ -48,6 +48,11 @@ class Quality:
 
     def count(self, answers: Iterable[tuple[Model, Answer]]) -> None:
         """Look at the rows of `answers`."""
+        for _ in self.steps(answers):
+            pass
+
+    def steps(self, answers: Iterable[tuple[Model, Answer]]) -> Iterator[None]:
+        """What `count` does, in short steps."""
         of: dict[Model, list[tuple[Columns, Encoded]]] = {}
         for model, answer in answers:
             of.setdefault(model, []).extend(answer.parts)
@@ -56,8 +61,11 @@ class Quality:
                 continue
             self.rows += sum(len(encoded.numeric) for _, encoded in parts)
             self._categories(model.transforms, parts)
+            yield
             self._numbers(model.transforms, parts)
+            yield
             self._times(model.transforms, parts)
+            yield
 
     def add(self, other: Quality) -> None:
         """Add the counts of `other`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from typing import cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -63,3 +63,61 @@ def test_each_request_counts_in_the_class_of_each_of_its_times(
     assert np.allclose(recorder.sums, sums)
     assert recorder.answered == sum(len(requests) for requests, _ in batches)
     assert recorder.rows == sum(rows for requests, _ in batches for rows, _, _ in requests)
+
+
+class Turns:
+    """An event loop that does what it was asked to do later when it is told to."""
+
+    def __init__(self) -> None:
+        self.later: list[Callable[[], None]] = []
+
+    def call_later(self, _: float, callback: Callable[..., None], *given: Any) -> None:
+        self.later.append(lambda: callback(*given))
+
+    def turn(self) -> None:
+        if self.later:
+            self.later.pop(0)()
+
+
+@given(st.lists(st.one_of(BATCHES, st.sampled_from(["a turn", "all at once"]))))
+def test_counting_step_by_step_comes_to_the_same_whatever_happens_between_two_steps(
+    loop: asyncio.AbstractEventLoop, happenings: Sequence[Any]
+) -> None:
+    told: list[int] = []
+    turns = Turns()
+    stepped = Recorder(
+        cast(asyncio.AbstractEventLoop, turns), lambda: told.append(stepped.answered), None
+    )
+    at_once = Recorder(loop, lambda: None, None)
+    for happens in happenings:
+        if happens == "a turn":
+            turns.turn()
+        elif happens == "all at once":
+            stepped.flush()
+            at_once.flush()
+            assert stepped.times.tolist() == at_once.times.tolist()
+        else:
+            for batch in happens:
+                stepped.answers(_done(*batch))
+                at_once.answers(_done(*batch))
+    while turns.later:
+        turns.turn()
+    at_once.flush()
+    assert stepped.times.tolist() == at_once.times.tolist()
+    assert np.allclose(stepped.sums, at_once.sums)
+    assert stepped.rows == at_once.rows
+    assert (told or [0])[-1] == stepped.answered == at_once.answered
+
+
+def test_requests_have_their_turn_between_the_parts_of_counting() -> None:
+    told: list[None] = []
+    turns = Turns()
+    recorder = Recorder(cast(asyncio.AbstractEventLoop, turns), lambda: told.append(None), None)
+    recorder.answers(_done([(1, 5, 5)], [1, 2, 3, 4, 5]))
+    counted = []
+    while turns.later:
+        turns.turn()
+        counted.append(int(recorder.times.any(axis=1).sum()))
+    assert len(set(counted)) >= 4
+    assert counted[-1] == len(STAGES)
+    assert len(told) == 1
