@@ -8,6 +8,7 @@ program that was copied should have them. Not here: asking it ourselves (client.
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,23 +29,25 @@ class Request:
         body: as JSON.
         variant: that answered, where several do; None: there is one.
         inputs: of an asynchronous endpoint: s3:// location below which requests lie; else None.
+        profile: of ~/.aws/config, whose credentials ask; None: those that are found without one.
     """
 
     endpoint: str
     body: Any
     variant: str | None = None
     inputs: str | None = None
+    profile: str | None = None
 
 
 def boto3_lines(cloud: Cloud, asked: Request) -> str:
     """A Python program that asks the same."""
     where, body = _options(cloud), _whole(repr(asked.body))
     if asked.inputs:
-        return _boto3_async(where, asked.endpoint, body, asked.inputs)
+        return _boto3_async(where, asked, body, asked.inputs)
     target = f' TargetVariant="{asked.variant}",' if asked.variant else ""
     return (
         "import boto3, json\n"
-        f'runtime = boto3.client("sagemaker-runtime", {where})\n'
+        f'runtime = {_made_by(asked)}.client("sagemaker-runtime", {where})\n'
         f'answer = runtime.invoke_endpoint(EndpointName="{asked.endpoint}",{target}\n'
         f'    ContentType="application/json", Body=json.dumps({body}))\n'
         'print(answer["Body"].read().decode())'
@@ -54,27 +57,37 @@ def boto3_lines(cloud: Cloud, asked: Request) -> str:
 def curl_lines(cloud: Cloud, asked: Request) -> str:
     """A shell command, or several, that ask the same."""
     data = _whole(json.dumps(asked.body, ensure_ascii=False).replace("'", "'\\''"))
+    keys = ""
+    if asked.profile:
+        told = f"aws configure export-credentials --profile {shlex.quote(asked.profile)}"
+        keys = f'eval "$({told} --format env)"\n'
     if asked.inputs:
-        return _curl_async(cloud, asked.endpoint, data, asked.inputs)
+        return keys + _curl_async(cloud, asked.endpoint, data, asked.inputs)
     target = f"  -H 'X-Amzn-SageMaker-Target-Variant: {asked.variant}' \\\n"
     return (
-        f"{_signed(cloud, 'sagemaker')} \\\n"
+        f"{keys}{_signed(cloud, 'sagemaker')} \\\n"
         f"{target if asked.variant else ''}"
         f"  -H 'Content-Type: application/json' {cloud.address(asked.endpoint)} \\\n"
         f"  -d '{data}'; echo"
     )
 
 
-def _boto3_async(where: str, endpoint: str, body: str, inputs: str) -> str:
+def _made_by(asked: Request) -> str:
+    """What makes boto3's clients."""
+    return f"boto3.Session(profile_name={asked.profile!r})" if asked.profile else "boto3"
+
+
+def _boto3_async(where: str, asked: Request, body: str, inputs: str) -> str:
+    made_by = _made_by(asked)
     bucket, _, folder = inputs.removeprefix("s3://").partition("/")
     return f"""\
 import boto3, json, time, uuid
 options = dict({where})
-s3 = boto3.client("s3", **options)
-runtime = boto3.client("sagemaker-runtime", **options)
+s3 = {made_by}.client("s3", **options)
+runtime = {made_by}.client("sagemaker-runtime", **options)
 rows = {{"Bucket": "{bucket}", "Key": f"{folder}/{{uuid.uuid4().hex}}.json"}}
 s3.put_object(**rows, Body=json.dumps({body}))
-told = runtime.invoke_endpoint_async(EndpointName="{endpoint}",
+told = runtime.invoke_endpoint_async(EndpointName="{asked.endpoint}",
     ContentType="application/json", InputLocation="s3://{{Bucket}}/{{Key}}".format(**rows))
 
 def answer():

@@ -77,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"score = probability of {json.dumps(positive, ensure_ascii=False)}")
     if actual is not None:
         print(f"The data says {file.data.target} = {actual}")
-    asked = Request(file.name, body, variant, inputs)
+    profile = None if cloud.account.local else file.aws.profile
+    asked = Request(file.name, body, variant, inputs, profile)
     lines = boto3_lines(cloud, asked)
     print(f"\nThe same with boto3, which .venv/bin/python has:\n\n{lines}")
     print(f"\nThe same with curl:\n\n{curl_lines(cloud, asked)}")

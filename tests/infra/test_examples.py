@@ -35,10 +35,24 @@ def cloud() -> Placed:
 
 @pytest.mark.parametrize("inputs", [None, INPUTS])
 @pytest.mark.parametrize("variant", [None, "Candidate"])
+@pytest.mark.parametrize("profile", [None, "it's \"ours\""])
 def test_the_lines_for_boto3_are_a_program(
-    cloud: Placed, variant: str | None, inputs: str | None
+    cloud: Placed, profile: str | None, variant: str | None, inputs: str | None
 ) -> None:
-    compile(boto3_lines(cloud, Request("small", ROW, variant, inputs)), "printed", "exec")
+    asked = Request("small", ROW, variant, inputs, profile)
+    compile(boto3_lines(cloud, asked), "printed", "exec")
+
+
+@pytest.mark.parametrize("inputs", [None, INPUTS])
+def test_a_profile_of_the_project_is_what_asks(cloud: Placed, inputs: str | None) -> None:
+    asked = Request("small", ROW, inputs=inputs, profile="our team")
+    python, shell = boto3_lines(cloud, asked), curl_lines(cloud, asked)
+    assert "boto3.client(" not in python
+    assert "boto3.Session(profile_name='our team').client(\"sagemaker-runtime\"" in python
+    keys, _, rest = shell.partition("\n")
+    assert keys.startswith('eval "$(aws configure export-credentials --profile ')
+    assert "'our team' --format env" in keys
+    assert rest == curl_lines(cloud, Request("small", ROW, inputs=inputs))
 
 
 def test_a_synchronous_endpoint_gets_the_row_and_no_variant_is_named(cloud: Placed) -> None:
