@@ -35,7 +35,7 @@ def cloud() -> Placed:
 
 @pytest.mark.parametrize("inputs", [None, INPUTS])
 @pytest.mark.parametrize("variant", [None, "Candidate"])
-@pytest.mark.parametrize("profile", [None, "it's \"ours\""])
+@pytest.mark.parametrize("profile", [None, 'it\'s "ours"'])
 def test_the_lines_for_boto3_are_a_program(
     cloud: Placed, profile: str | None, variant: str | None, inputs: str | None
 ) -> None:
