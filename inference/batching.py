@@ -1,15 +1,19 @@
 """The queue of small requests: those that wait at the same moment are answered together.
 
-Nobody waits for company: the first request of a batch lets the event loop go round once, and what
-has been read by then, all that could be read at that moment, is answered with one call. Bytes do
-not tell the difference: see network.py.
+The first request of a batch lets the event loop go round once, and what has been read by then, all
+that could be read at that moment, is answered with one call. Only a worker that is busy waits for
+company, and only for a moment: one request costs several times what each of a few costs, and a
+worker without a pause between requests has no time left to catch up when something stops it. Bytes
+do not tell the difference: see network.py.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import perf_counter_ns
 from typing import Generic, TypeAlias, TypeVar
 
 from inference import codecs, handler
@@ -20,6 +24,16 @@ ROWS = 64
 
 ROWS_EACH = 16
 """Rows of a request that may be one of several; a larger one gains little."""
+
+COMPANY = 4
+"""Requests that are company enough: the network takes rows by fours."""
+
+MOMENT_SECONDS = 1e-6
+"""A busy worker sleeps for so long, which the system makes the shortest that it can (Linux: 55 µs).
+The event loop's own timers know milliseconds only."""
+
+BUSY_NANOSECONDS = 50_000
+"""A request that is read so soon after an answer has come while the worker was busy."""
 
 T = TypeVar("T")
 
@@ -48,13 +62,22 @@ class Batcher(Generic[T]):
         self._tell = tell
         self._fail = fail
         self._waiting: deque[_Waiting[T]] = deque()
+        self._last = self._ended = 0
 
     def predict(self, asker: T, request: codecs.Request, model: handler.Model) -> None:
         """Answer `request` of `asker` with `model`, soon."""
         if not self._waiting:
-            self._loop.call_soon(self._flush)
+            # Who asks alone, again and again, has had no company before and is not kept waiting.
+            busy = self._last > 1 and perf_counter_ns() - self._ended < BUSY_NANOSECONDS
+            self._loop.call_soon(self._linger if busy else self._flush)
         rows = _rows(request, len(model.schema.columns))
         self._waiting.append((asker, model, request, rows))
+
+    def _linger(self) -> None:
+        """Let company come, unless it is there."""
+        if len(self._waiting) < COMPANY:
+            time.sleep(MOMENT_SECONDS)
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         """Answer one batch; what is left over has its turn after what has arrived meanwhile."""
@@ -64,6 +87,7 @@ class Batcher(Generic[T]):
         if len(batch) == 1 or not self._together(batch):
             for asker, model, request, _ in batch:
                 self._alone(asker, model, request)
+        self._last, self._ended = len(batch), perf_counter_ns()
 
     def _batch(self) -> list[_Waiting[T]]:
         """The first of those that wait, and who can be answered with it."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inference import codecs, handler
+from inference import batching, codecs, handler
 from inference.batching import Batcher
 from inference.handler import Model
 from shared.errors import InputError
@@ -124,3 +124,57 @@ def test_requests_of_two_models_are_not_mixed(model: Model, tmp_path: Path) -> N
         return found
 
     assert all(asked == answered for asked, answered in asyncio.run(inside()))
+
+
+@pytest.fixture
+def moments(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The moments that a batcher let pass; to it, all comes soon after all else."""
+    found: list[float] = []
+    monkeypatch.setattr(batching.time, "sleep", found.append)
+    monkeypatch.setattr(batching, "BUSY_NANOSECONDS", 10**12)
+    return found
+
+
+def sizes(model: Model, turns: Sequence[int]) -> list[int]:
+    """Of each batch how many were answered; so many come in each turn of the loop."""
+    request = handler.input_fn(json.dumps(bundles.ROW), TYPE)
+
+    async def inside() -> list[int]:
+        found: list[int] = []
+        batcher = Batcher[int](
+            asyncio.get_running_loop(),
+            lambda asked, *_: found.append(len(asked)),
+            lambda *_: pytest.fail("not answered"),
+        )
+        for count in turns:
+            for number in range(count):
+                batcher.predict(number, request, model)
+            await asyncio.sleep(0)
+        while sum(found) < sum(turns):
+            await asyncio.sleep(0)
+        return found
+
+    return asyncio.run(inside())
+
+
+def test_who_asks_alone_is_not_kept_waiting(model: Model, moments: list[float]) -> None:
+    assert sizes(model, [1, 0, 1, 0, 1]) == [1, 1, 1]
+    assert moments == []
+
+
+def test_a_busy_worker_lets_company_come(model: Model, moments: list[float]) -> None:
+    assert sizes(model, [2, 0, 1, 3]) == [2, 4]
+    assert moments == [batching.MOMENT_SECONDS]
+
+
+def test_nobody_waits_where_there_is_company_enough(model: Model, moments: list[float]) -> None:
+    assert sizes(model, [2, 0, batching.COMPANY]) == [2, batching.COMPANY]
+    assert moments == []
+
+
+def test_a_worker_that_was_idle_does_not_wait(
+    model: Model, moments: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "BUSY_NANOSECONDS", 0)
+    assert sizes(model, [2, 0, 1]) == [2, 1]
+    assert moments == []
