@@ -29,8 +29,8 @@ COMPANY = 4
 """Requests that are company enough: the network takes rows by fours."""
 
 MOMENT_SECONDS = 1e-6
-"""A busy worker sleeps for so long, which the system makes the shortest that it can (Linux: 55 µs).
-The event loop's own timers know milliseconds only."""
+"""A busy worker sleeps for so long, which the system makes the shortest that it can: on Linux its
+timer slack, 50 µs (prctl(2), PR_SET_TIMERSLACK). The event loop's timers know milliseconds only."""
 
 BUSY_NANOSECONDS = 50_000
 """A request that is read so soon after an answer has come while the worker was busy."""

@@ -14,6 +14,7 @@ import asyncio
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,29 +134,27 @@ class Recorder:
 
     def _wait(self) -> None:
         self._waiting = True
-        self._loop.call_later(FLUSH_SECONDS, self._step, True)
+        self._loop.call_later(FLUSH_SECONDS, self._begin)
 
-    def _step(self, begins: bool) -> None:
-        """Begin a round of counting, or go on with it; at its end the counts are told."""
-        if begins:
-            self._waiting = False
-            self._finish()
-            self._round = self._count()
+    def _begin(self) -> None:
+        """Begin a round of counting, after what is left of the one before."""
+        self._waiting = False
+        for _ in self._round:
+            pass
+        self._round = self._count()
+        self._step()
+
+    def _step(self) -> None:
+        """Go on with the round; at its end the counts are told."""
         if next(self._round, _ENDED) is _ENDED:
             self._flushed()
         else:
-            self._loop.call_later(STEP_SECONDS, self._step, False)
-
-    def _finish(self) -> None:
-        """All that is left of the round under way."""
-        for _ in self._round:
-            pass
+            self._loop.call_later(STEP_SECONDS, self._step)
 
     def flush(self) -> None:
-        """Count what was recorded since the last time."""
-        self._finish()
-        self._round = self._count()
-        self._finish()
+        """Count what was recorded since the last time, and what is left of the round under way."""
+        for _ in chain(self._round, self._count()):
+            pass
 
     def _count(self) -> Iterator[None]:
         """Count requests, rows, times and values; between two steps others may have their turn."""
