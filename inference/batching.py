@@ -13,10 +13,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import perf_counter_ns
 from typing import Generic, TypeAlias, TypeVar
 
-from inference import codecs, handler
+from inference import codecs, handler, network
 from inference.codecs.request import Records
 
 ROWS = 64
@@ -25,8 +24,8 @@ ROWS = 64
 ROWS_EACH = 16
 """Rows of a request that may be one of several; a larger one gains little."""
 
-COMPANY = 4
-"""Requests that are company enough: the network takes rows by fours."""
+COMPANY = network.ALIGNED
+"""Requests that are company enough: the network computes so many rows even for one."""
 
 MOMENT_SECONDS = 1e-6
 """A busy worker sleeps for so long, which the system makes the shortest that it can: on Linux its
@@ -68,7 +67,7 @@ class Batcher(Generic[T]):
         """Answer `request` of `asker` with `model`, soon."""
         if not self._waiting:
             # Who asks alone, again and again, has had no company before and is not kept waiting.
-            busy = self._last > 1 and perf_counter_ns() - self._ended < BUSY_NANOSECONDS
+            busy = self._last > 1 and time.perf_counter_ns() - self._ended < BUSY_NANOSECONDS
             self._loop.call_soon(self._linger if busy else self._flush)
         rows = _rows(request, len(model.schema.columns))
         self._waiting.append((asker, model, request, rows))
@@ -87,7 +86,7 @@ class Batcher(Generic[T]):
         if len(batch) == 1 or not self._together(batch):
             for asker, model, request, _ in batch:
                 self._alone(asker, model, request)
-        self._last, self._ended = len(batch), perf_counter_ns()
+        self._last, self._ended = len(batch), time.perf_counter_ns()
 
     def _batch(self) -> list[_Waiting[T]]:
         """The first of those that wait, and who can be answered with it."""
